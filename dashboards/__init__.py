@@ -1,0 +1,1 @@
+"""The Streamlit dashboards: `app.py` is the navigation, `views/` one page a file."""

@@ -1,0 +1,31 @@
+"""What all tests share: the data they may use, and the tools of this environment on the path."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).parent.parent
+
+# A checkout may have real public files beside it; without them the tests use the cache folder,
+# and what needs the real messages says so.
+SHARED = REPOSITORY.parent / "shared" / "data"
+if "MLSYS_DATA" not in os.environ and SHARED.is_dir():
+    os.environ["MLSYS_DATA"] = str(SHARED)
+
+# nbgrader calls `alembic`, and notebooks start `python3`, by name.
+os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
+
+# Two cores that also run servers are no place for hypothesis' clock.
+settings.register_profile("workbook", deadline=None)
+settings.load_profile("workbook")
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch) -> Path:
+    """A ledger of this test's own."""
+    path = tmp_path / "ledger.jsonl"
+    monkeypatch.setenv("MLSYS_LEDGER", str(path))
+    return path
