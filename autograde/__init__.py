@@ -1,1 +1,1 @@
-"""A grader for any nbgrader course: faster, sandboxed, and explained; it knows nothing of this workbook."""
+"""A grader for any nbgrader course: faster, sandboxed, explained; it knows nothing of mlsys."""

@@ -1,0 +1,1 @@
+"""Model monitoring: is what the model sees now what it was trained on, and does it matter?"""

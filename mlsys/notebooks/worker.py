@@ -1,0 +1,189 @@
+"""The process that executes notebooks by papermill, one after another, as its parent asks.
+
+papermill is slow to import and blocks, so each slot of the runner keeps one such process. It sends
+a message for each cell that starts, and a verdict; to time it, to weigh it and to kill it is its
+parent's.
+"""
+
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import Any
+
+MARK = "MLSYS_RUN"
+"""The environment variable by which the processes that a notebook leaves behind are known."""
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+ON_PURPOSE = "raises-exception"
+STUBBED = ("NotImplementedError", "AssertionError")
+
+
+def main(pipe: connection.Connection) -> None:
+    """Answer tasks from the pipe until it closes.
+
+    A task is a dict: source and output (paths), folder, parameters, student, mark.
+    """
+    # Ctrl-C reaches the whole terminal; the parent decides what it means. A handler, unlike
+    # SIG_IGN, is not inherited by the kernel.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    bin_folder = str(Path(sys.executable).parent)
+    os.environ["PATH"] = bin_folder + os.pathsep + os.environ.get("PATH", "")
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    os.environ.pop("JPY_PARENT_PID", None)
+    with tempfile.TemporaryDirectory(prefix="mlsys-ipython-") as profile:
+        # A person's start-up files must not change a lesson; two kernels share no history.
+        os.environ["IPYTHONDIR"] = profile
+        while True:
+            try:
+                task = pipe.recv()
+            except (EOFError, OSError):
+                return
+            if task is None:
+                return
+            pipe.send(("done", execute(task, pipe)))
+
+
+def execute(task: dict[str, Any], pipe: connection.Connection) -> dict[str, Any]:
+    """Run one notebook; a dict with `error` (one line, or None) and `cell` (number and id)."""
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ[MARK] = task["mark"]
+    _write_to(Path(task["output"]).with_suffix(".log"))
+    reached: list[int] = [0]
+
+    def announce(number: int, total: int) -> None:
+        reached[0] = number
+        pipe.send(("cell", number, total))
+
+    trouble: str | None = None
+    try:
+        execute_notebook(
+            task["source"],
+            task["output"],
+            parameters=task["parameters"],
+            cwd=task["folder"],
+            kernel_name="python3",
+            engine_name=_engine(),
+            progress_bar=False,
+            start_timeout=120,
+            announce=announce,
+        )
+    except PapermillExecutionError:
+        pass  # read from the outputs below: papermill does not know which errors are meant
+    except Exception as error:  # whatever stops a notebook is its verdict, never ours
+        trouble = one_line(type(error).__name__, str(error))
+    return _judge(task, reached[0], trouble)
+
+
+def _judge(task: dict[str, Any], reached: int, trouble: str | None) -> dict[str, Any]:
+    if trouble is not None:
+        return {"error": trouble, "cell": cell_at(task, reached)}
+    source = _cells(Path(task["source"]))
+    place = {cell.get("id"): number for number, cell in enumerate(source, start=1)}
+    output = Path(task["output"])
+    for cell in _cells(output):
+        errors = [out for out in cell.get("outputs", []) if out["output_type"] == "error"]
+        if not errors or _is_meant(cell, errors[0], student=task["student"]):
+            continue
+        said = one_line(errors[0]["ename"], errors[0]["evalue"] or _line_of(errors[0]))
+        return {"error": said, "cell": [place.get(cell.get("id")), cell.get("id")]}
+    _remove_error_notes(output)
+    return {"error": None, "cell": None}
+
+
+def _is_meant(cell: dict[str, Any], error: dict[str, Any], *, student: bool) -> bool:
+    """An error that the lesson shows on purpose, or a stub of the student edition that says so."""
+    if ON_PURPOSE not in cell["metadata"].get("tags", []):
+        return False
+    if student and "nbgrader" in cell["metadata"]:
+        return error["ename"] in STUBBED and bool(error["evalue"].strip())
+    return True
+
+
+def cell_at(task: dict[str, Any], reached: int) -> tuple[int, str | None] | None:
+    """The source's cell that papermill had reached, counted without the cell that it injects."""
+    cells = _cells(Path(task["source"]))
+    tagged = [i for i, c in enumerate(cells) if "parameters" in c["metadata"].get("tags", [])]
+    if task["parameters"] and reached > (tagged[0] + 1 if tagged else 0):
+        reached -= 1
+    return (reached, cells[reached - 1].get("id")) if 0 < reached <= len(cells) else None
+
+
+def _remove_error_notes(output: Path) -> None:
+    """Take out the red notes that papermill writes before an error that was meant."""
+    raw = json.loads(output.read_text(encoding="utf-8"))
+    kept = [
+        c for c in raw["cells"] if "papermill-error-cell-tag" not in c["metadata"].get("tags", [])
+    ]
+    if len(kept) < len(raw["cells"]):
+        raw["cells"] = kept
+        output.write_text(json.dumps(raw, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def one_line(name: str, said: str) -> str:
+    """An error as one line without colours: the class, and the first line of what it says."""
+    lines = [line.strip() for line in ANSI.sub("", said).splitlines() if line.strip()]
+    first = lines[0] if lines else ""
+    return f"{name}: {first}"[:300] if first else name
+
+
+def _line_of(error: dict[str, Any]) -> str:
+    """The source line at which an error without words was raised."""
+    trace = ANSI.sub("", "\n".join(error.get("traceback", [])))
+    lines = re.findall(r"^-+> *\d+ (.*)$", trace, re.MULTILINE)
+    return lines[0].strip() if lines else ""
+
+
+def _cells(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def _write_to(log: Path) -> None:
+    """Send what this process and its kernel print from now on to a log: the terminal is a table."""
+    with log.open("wb") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+
+
+def _engine() -> str:
+    """papermill's own engine, telling us of each cell that starts."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Announcing(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, *, announce, **options):
+            start, total = nb_man.cell_start, len(nb_man.nb.cells)
+
+            def cell_start(cell, cell_index=None, **more):
+                announce(cell_index + 1, total)
+                return start(cell, cell_index, **more)
+
+            nb_man.cell_start = cell_start
+            return super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+    papermill_engines.register("mlsys", Announcing)
+    return "mlsys"
+
+
+def _end_with_parent() -> None:
+    """If the runner is killed, take the kernel along: nobody would ever read its result."""
+    import psutil
+
+    parent = parent_process()
+    if parent is None:
+        return
+    connection.wait([parent.sentinel])
+    for process in psutil.Process().children(recursive=True):
+        try:
+            process.kill()
+        except psutil.Error:
+            continue
+    os._exit(1)

@@ -1,0 +1,49 @@
+"""Fixtures for the grader's tests. `class_of` makes a temporary course with any students;
+`graded_class` is one class, graded once for all tests that only read it.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from submissions import DUE, KINDS, PA0, hand_in_kind, make_course, open_api
+
+
+@pytest.fixture
+def class_of(tmp_path: Path) -> Callable[[Iterable[str]], Path]:
+    """`class_of(["perfect", "empty"])`: a generated course where those have handed in PA0."""
+
+    def build(kinds: Iterable[str], *, cell_seconds: int = 10) -> Path:
+        course = make_course(tmp_path / "course", cell_seconds=cell_seconds)
+        result = open_api(course).generate_assignment(PA0)
+        assert result["success"], result
+        for kind in kinds:
+            hand_in_kind(course, kind, KINDS[kind])
+        return course
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def graded_class(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All kinds of students through generate, autograde, a grade by hand, and feedback."""
+    course = make_course(tmp_path_factory.mktemp("class") / "course", cell_seconds=3)
+    api = open_api(course)
+    _succeed(api.generate_assignment(PA0))
+    with api.gradebook as book:
+        book.update_or_create_assignment(PA0, duedate=DUE)
+    for name, kind in KINDS.items():
+        hand_in_kind(course, name, kind)
+        _succeed(api.autograde(PA0, name))
+    with api.gradebook as book:
+        for cell, points in (("sources", 4), ("ten_gigabytes", 10)):
+            grade = book.find_grade(cell, PA0, PA0, "perfect")
+            grade.manual_score, grade.needs_manual_grade = points, False
+        book.db.commit()
+    for name in KINDS:
+        _succeed(api.generate_feedback(PA0, name))
+    return course
+
+
+def _succeed(result: dict) -> None:
+    assert result["success"], result["error"]

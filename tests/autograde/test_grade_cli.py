@@ -1,0 +1,287 @@
+"""The instructor's commands on real courses: what they print, what they keep, what they refuse."""
+
+import json
+import os
+import re
+import shutil
+
+import pytest
+from submissions import (
+    KINDS,
+    NEVER_STOPS,
+    PA0,
+    REPOSITORY,
+    hand_in,
+    hand_in_kind,
+    make_course,
+    open_api,
+    released_notebook,
+    source_notebook,
+    submitted_notebook,
+)
+from typer.testing import CliRunner
+
+from autograde import classroom, cli, results
+from autograde.stubs import name_stubs
+
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
+
+CONTENT = (".ipynb", ".html", ".txt", ".py")
+
+
+def mlsys_grade(*words: object):
+    return CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
+
+
+def files_in(course) -> dict:
+    """Every file of a course with its content; the gradebook's bytes are left to its own tests."""
+    return {
+        path.relative_to(course): path.read_bytes()
+        for path in sorted(course.rglob("*"))
+        if path.suffix in CONTENT
+    }
+
+
+@pytest.fixture(scope="module")
+def one_run(graded_class, tmp_path_factory):
+    """A class of which one student is new, one handed in again, one did nothing since, and one
+    handed in no notebook; the student version was deleted."""
+    course = tmp_path_factory.mktemp("cli") / "course"
+    shutil.copytree(graded_class, course)
+    for student in set(KINDS) - {"erroring", "late"}:
+        shutil.rmtree(course / "submitted" / student)
+    hand_in_kind(course, "ana", KINDS["erroring"])
+    hand_in_kind(course, "erroring", KINDS["perfect"])
+    later = submitted_notebook(course, "erroring").stat().st_mtime + 60
+    os.utime(submitted_notebook(course, "erroring"), (later, later))
+    hand_in_kind(course, "zoe", KINDS["perfect"]).write_text("PK no notebook")
+    shutil.rmtree(course / "release")
+    return course, mlsys_grade("run", PA0, "--course", course, "--json")
+
+
+def test_a_run_names_each_student_as_it_goes_and_grades_only_what_is_new(one_run):
+    _, done = one_run
+    lines = [re.sub(r"[\d.]+ s$", "N s", line) for line in done.stderr.splitlines()]
+    assert lines == [
+        f"{PA0}: student version made",
+        "ana: 64 / 100, N s",
+        "erroring: 84 / 100, N s",
+        "late: 84 / 100, unchanged",
+        "zoe: not graded",
+        "Not graded: zoe; the table says why.",
+    ]
+
+
+def test_a_run_reports_each_student_in_json(one_run):
+    _, done = one_run
+    ana, again, late, zoe = json.loads(done.stdout)["students"]
+    assert (ana["student"], ana["score"], ana["max_score"]) == ("ana", 64, 100)
+    assert (ana["failed"], ana["tests"]) == (list(KINDS["erroring"].loses), 14)
+    assert ana["unanswered"] == ["sources", "ten_gigabytes"]
+    assert ana["note"] == "no answer in sources, ten_gigabytes"
+    assert (again["failed"], again["by_hand"]) == ([], ["sources", "ten_gigabytes"])
+    assert (late["late_seconds"], late["seconds"]) == (5400, None)
+    assert (zoe["graded"], zoe["note"]) == (False, f"{PA0}.ipynb is not a notebook.")
+
+
+def test_a_submission_that_cannot_be_graded_ends_in_exit_2_and_leaves_no_trace(one_run):
+    course, done = one_run
+    assert done.exit_code == 2
+    assert not (course / "autograded" / "zoe").exists()
+    assert not (course / "feedback" / "zoe").exists()
+    with open_api(course).gradebook as book:
+        assert {student.id for student in book.students} == {*KINDS, "ana"}
+
+
+def test_a_run_ends_with_a_table_of_the_class(one_run):
+    course, _ = one_run
+    done = mlsys_grade("run", PA0, "--course", course, "--student", "late", "--student", "ana")
+    assert done.exit_code == 0, done.output
+    rows = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert rows[0] == PA0
+    assert "late 84 / 100 1 h 30 min 0 of 14 2 unchanged" in rows
+    assert any(row.startswith("ana 64 / 100 4 of 14 no answer in") for row in rows)
+
+
+def test_explain_says_in_one_line_what_happened_in_each_cell(graded_class):
+    def what(student: str) -> dict[str, str]:
+        done = mlsys_grade("explain", student, PA0, "--course", graded_class, "--json")
+        assert done.exit_code == 0, done.output
+        return {cell["cell"]: cell["what"] for cell in json.loads(done.stdout)["cells"]}
+
+    erroring, endless, empty = what("erroring"), what("endless"), what("empty")
+    assert next(iter(erroring)) == "sources"
+    assert erroring["test_count_levels"] == "IndexError: list index out of range"
+    assert "failed with SyntaxError" in erroring["test_longest_healthy_run"]
+    assert erroring["test_top_words"] == "passed"
+    assert endless["test_merge_streams"].startswith("stopped: it ran longer than")
+    assert endless["ten_gigabytes"] == "waits for a person"
+    assert empty["test_top_words"] == "not written yet: top_words"
+    assert empty["ten_gigabytes"] == "the answer was left as it was handed out"
+    assert what("partly")["test_top_words_more"].startswith("ties by name, got [('c', 2)")
+    assert what("perfect")["ten_gigabytes"] == "graded by a person"
+
+
+def test_feedback_is_made_again_after_points_were_given_by_hand(graded_class, tmp_path):
+    course = tmp_path / "course"
+    shutil.copytree(graded_class, course)
+    with open_api(course).gradebook as book:
+        grade = book.find_grade("ten_gigabytes", PA0, PA0, "late")
+        grade.manual_score, grade.needs_manual_grade = 7, False
+        book.db.commit()
+    done = mlsys_grade("feedback", PA0, "--student", "late", "--course", course)
+    assert done.exit_code == 0, done.output
+    page = course / "feedback" / "late" / PA0 / f"{PA0}.html"
+    assert str(page.parent) in done.stdout
+    assert "(Score: 91.0 / 100.0)" in page.read_text(encoding="utf-8")
+
+
+def test_export_writes_nbgraders_csv_and_nothing_else(graded_class, tmp_path):
+    to = tmp_path / "grades.csv"
+    done = mlsys_grade("export", "--to", to, "--assignment", PA0, "--course", graded_class)
+    assert done.exit_code == 0, done.output
+    assert to.read_text().startswith("assignment,duedate,timestamp,student_id,")
+    assert len(to.read_text().splitlines()) == 1 + len(KINDS)
+    assert list(tmp_path.iterdir()) == [to]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "pa9"], "There is no assignment 'pa9' in this course; it has pa0_python_warm_up."),
+        (["run", PA0, "--student", "nobody"], f"There is no submission of {PA0} by 'nobody'."),
+        (["generate", PA0, "--due", "someday"], "'someday' is not a date"),
+        (["explain", "nobody", PA0], f"'nobody' has no graded submission of {PA0}"),
+        (["feedback", "../.."], "There is no assignment '../..' in this course"),
+        (["export", "--to", "/no/such/folder/grades.csv"], "cannot be written"),
+    ],
+)
+def test_bad_words_get_one_sentence_and_change_nothing(graded_class, words, sentence):
+    before = files_in(graded_class)
+    done = mlsys_grade(*words, "--course", graded_class)
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+    assert files_in(graded_class) == before
+
+
+def test_without_a_course_named_it_is_the_one_we_stand_in_or_else_the_workbooks(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli._default_course() == REPOSITORY / "autograde" / "course"
+    monkeypatch.chdir(make_course(tmp_path / "course"))
+    assert cli._default_course() == tmp_path / "course"
+
+
+def test_a_folder_that_is_no_course_is_refused_and_left_as_it_was(tmp_path):
+    for folder, sentence in (
+        (tmp_path, "is not an nbgrader course"),
+        (tmp_path / "x", "no folder"),
+    ):
+        done = mlsys_grade("run", PA0, "--course", folder)
+        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+        assert sentence in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_course_without_submissions_is_refused_before_anything_is_made(tmp_path):
+    course = make_course(tmp_path)
+    before = files_in(course)
+    done = mlsys_grade("run", PA0, "--course", course)
+    assert done.exit_code == 2
+    assert f"Nobody has handed in {PA0} yet" in done.stderr
+    assert files_in(course) == before
+    assert not (course / "gradebook.db").exists()
+
+
+def test_a_source_that_cannot_be_released_leaves_the_released_one(graded_class, tmp_path):
+    course = tmp_path / "course"
+    shutil.copytree(graded_class, course)
+    source = source_notebook(course)
+    source.write_text(source.read_text().replace("### END SOLUTION", "", 1))
+    before = files_in(course)
+    done = mlsys_grade("generate", PA0, "--course", course)
+    assert done.exit_code == 2
+    assert done.stderr == f"{PA0} cannot be generated: no end solution statement found.\n"
+    assert files_in(course) == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "is not a notebook"),
+        (lambda path: path.write_text("[]"), "is not a notebook"),
+        (lambda path: path.write_text("[" * 200_000), "is not a notebook"),
+        (lambda path: path.rename(path.with_name("pa0 (1).ipynb")), "it has pa0 (1).ipynb"),
+        (lambda path: path.unlink(), "it has no notebook at all"),
+        (
+            lambda path: (path.parent / "timestamp.txt").write_text("after lunch"),
+            "timestamp.txt does not hold a date",
+        ),
+        (
+            lambda path: path.write_text(
+                path.read_text().replace('"test_top_words"', '"test_merge_streams"')
+            ),
+            "holds the cell 'test_merge_streams' more than once",
+        ),
+    ],
+)
+def test_a_submission_that_cannot_be_graded_is_explained_in_one_sentence(
+    graded_class, tmp_path, spoil, fault
+):
+    course = tmp_path / "course"
+    shutil.copytree(graded_class, course)
+    spoil(submitted_notebook(course, "partly"))
+    before = files_in(course)
+    with classroom.open_course(course) as api:
+        with pytest.raises(classroom.CourseError, match=re.escape(fault)):
+            classroom.grade(api, PA0, "partly", force=True)
+        assert results.student_result(api, PA0, "partly").score == 64
+    assert files_in(course) == before
+
+
+def test_a_run_says_that_the_source_was_changed_after_it_was_released(graded_class, tmp_path):
+    course = tmp_path / "course"
+    shutil.copytree(graded_class, course)
+    quiet = mlsys_grade("run", PA0, "--student", "late", "--course", course)
+    later = released_notebook(course).stat().st_mtime + 60
+    os.utime(source_notebook(course), (later, later))
+    told = mlsys_grade("run", PA0, "--student", "late", "--course", course)
+    assert quiet.exit_code == told.exit_code == 0
+    assert "source is newer" not in quiet.stderr
+    assert "source is newer" in told.stderr
+
+
+@pytest.mark.parametrize("config", ["c.CourseDirectory.course_id = 5", "1 / 0", "c = (", "exit(1)"])
+def test_a_configuration_that_cannot_be_read_is_named_in_one_sentence(tmp_path, config):
+    course = make_course(tmp_path)
+    (course / "nbgrader_config.py").write_text(f"c = get_config()\n{config}\n")
+    done = mlsys_grade("run", PA0, "--course", course)
+    assert done.exit_code == 2
+    assert "nbgrader_config.py cannot be read" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, ""), (40, "40 s"), (60, "1 min"), (5400, "1 h 30 min"), (90061, "1 d 1 h")],
+)
+def test_lateness_is_written_as_a_person_says_it(seconds, words):
+    assert cli._lateness(seconds) == words
+
+
+def test_a_stub_names_the_function_above_it_and_else_its_cell():
+    source = 'class A:\n    def f(self):\n        raise E("{task}")\nraise E("{task}")'
+    assert name_stubs(source, fallback="x").count('"f"') == 2
+    assert name_stubs('raise E("{task}")', fallback="x") == 'raise E("x")'
+
+
+def test_a_test_cell_that_a_student_altered_is_named(graded_class, tmp_path):
+    course = tmp_path / "course"
+    shutil.copytree(graded_class, course)
+    hand_in(course, "mallory", {"test_top_words": "pass", "merge_streams": NEVER_STOPS})
+    with classroom.open_course(course) as api:
+        assert classroom.altered_cells(api, PA0, "mallory") == ["test_top_words"]
+        assert classroom.altered_cells(api, PA0, "perfect") == []
