@@ -30,14 +30,24 @@ def _template(text: str, grid: str, paper: str, series: tuple[str, ...]) -> go.l
     return go.layout.Template(
         layout={
             "font": {"family": FONT, "size": 14, "color": text},
-            "title": {"x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 17}},
+            # The title stands at the top of the picture, the legend between it and the plot.
+            "title": {
+                "x": 0,
+                "xref": "paper",
+                "xanchor": "left",
+                "y": 1,
+                "yref": "container",
+                "yanchor": "top",
+                "pad": {"t": 16},
+                "font": {"size": 17},
+            },
             "paper_bgcolor": paper,
             "plot_bgcolor": paper,
             "colorway": list(series),
             "colorscale": {"sequential": "Cividis"},
             "xaxis": axis,
             "yaxis": axis,
-            "margin": {"l": 60, "r": 24, "t": 56, "b": 52},
+            "margin": {"l": 60, "r": 24, "t": 84, "b": 52},
             "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
             "hoverlabel": {"font": {"family": FONT}},
             "height": 420,

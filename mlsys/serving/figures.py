@@ -25,13 +25,6 @@ def _milliseconds(figure: go.Figure, low: float, high: float) -> go.Figure:
     )
 
 
-def _legend_below_title(figure: go.Figure, title: str) -> go.Figure:
-    return figure.update_layout(
-        title={"text": title, "yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 16}},
-        margin={"t": 84},
-    )
-
-
 def latency_curves(seconds: Mapping[str, Sequence[float]], *, title: str) -> go.Figure:
     """Share of answers (y) that have come within a time (x, ms, log), one curve a workflow."""
     shares = np.linspace(0, 0.995, 200)
@@ -96,7 +89,7 @@ def stale_by_hour(
             hovertemplate=f"{name}, hour %{{x}}: %{{y:.1%}} stale<extra></extra>",
         )
     top = 1.25 * max(0.04, *(max(shares) for shares in measured.values()))
-    _legend_below_title(figure, title)
+    figure.update_layout(title=title)
     figure.update_xaxes(title="hours since the table was written", dtick=4)
     figure.update_yaxes(title="answers that are stale", tickformat=".0%", range=[-0.05 * top, top])
     return figure
@@ -176,7 +169,7 @@ def answers_during_a_swap(swaps: Mapping[str, Calls], *, title: str, most: int =
             marker={"color": colour, "symbol": symbol, "size": 13, "line": {"width": 2}},
             hovertemplate=f"%{{y}}, %{{x:.3f}} s: {kind}<extra></extra>",
         )
-    _legend_below_title(figure, title).update_layout(height=170 + 65 * len(swaps))
+    figure.update_layout(title=title, height=170 + 65 * len(swaps))
     figure.update_xaxes(title="seconds since the swap began")
     figure.update_yaxes(categoryorder="array", categoryarray=list(swaps)[::-1])
     return figure
