@@ -107,6 +107,8 @@ class Guess:
     def _repr_mimebundle_(self, **options: object) -> dict:
         bundle = self._box._repr_mimebundle_(**options)
         bundle["text/plain"] = f"Your guess: {self.question}"
+        # For a page without a kernel, where no control can be shown.
+        bundle["text/html"] = f"<p><b>Your guess.</b> {html.escape(self.question)}</p>"
         return bundle
 
     def reveal(self, truth: float | str, note: str = "") -> None:
@@ -126,7 +128,8 @@ class Guess:
 
     def _sentence(self, truth: float | str, note: str) -> str:
         told = f"You guessed {_plain(self.value)}. " if self.value is not None else ""
-        return f"{told}{note or 'The answer is ' + _plain(truth)}."
+        said = note or f"The answer is {_plain(truth)}"
+        return f"{told}{said[:1].upper()}{said[1:].rstrip('.')}."
 
     def _picture(self, truth: float | str, note: str) -> str:
         words = html.escape(self._sentence(truth, note))

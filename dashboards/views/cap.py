@@ -127,10 +127,12 @@ def download(result: cap_story.Result, key: int) -> None:
     """The history, as Jepsen writes it and as JSON."""
     history = result.run.history
     with st.popover("Download history", icon=":material/download:", key=f"history{key}"):
-        st.download_button("EDN", history.to_edn, "history.edn", "text/plain", key=f"edn{key}")
-        st.download_button(
-            "JSON", history.to_json, "history.json", "application/json", key=f"json{key}"
-        )
+        for name, text, mime in (
+            ("EDN", history.to_edn, "text/plain"),
+            ("JSON", history.to_json, "application/json"),
+        ):
+            file = f"history.{name.lower()}"
+            st.download_button(name, text, file, mime, key=f"{file}{key}", on_click="ignore")
 
 
 complaints = address.open_scene(cap_scene.FIELDS, cap_scene.mend)

@@ -47,7 +47,7 @@ traffic = log(demo.Scene(kind, strength / 100, start))
 now = traffic[traffic["week"] >= start]
 drift = demo.drift(spam.reference, now)
 expected, measured = demo.accuracy(spam.reference), demo.accuracy(now)
-sentence, danger = demo.verdict(drift, expected, measured, len(now))
+sentence, danger = demo.verdict(drift, spam.reference, now)
 layout.headline(sentence, danger=danger)
 
 row = st.grid(2, min_column_width=400)

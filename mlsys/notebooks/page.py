@@ -8,6 +8,7 @@ from typing import Any
 from mlsys.lesson_text import write_atomically
 
 PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def write_page(executed: Path) -> Path:
@@ -23,6 +24,7 @@ def write_page(executed: Path) -> Path:
 
     nb = nbformat.read(executed, as_version=4)
     _draw_figures(nb)
+    _say_what_was_asked(nb)
     exporter = HTMLExporter(template_name="lab", embed_images=True)
     body, _ = exporter.from_notebook_node(nb, {"metadata": {"name": html.escape(executed.stem)}})
     write_atomically(page, body)
@@ -45,3 +47,11 @@ def _draw_figures(nb: Any) -> None:
                 spec, full_html=False, include_plotlyjs=first, validate=False
             )
             first = False
+
+
+def _say_what_was_asked(nb: Any) -> None:
+    """A page has no kernel for a control: show what stands in for it, where there is such."""
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            if {WIDGET, "text/html"} <= set(output.get("data", {})):
+                del output["data"][WIDGET]
