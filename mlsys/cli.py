@@ -3,7 +3,6 @@
 Heavy imports belong inside the commands, so that `mlsys --help` answers at once.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from autograde.cli import app as grade
 from mlsys import place
 from mlsys.doctor import doctor_command
 from mlsys.lab import lab_command
+from mlsys.lesson_text import text_command
 from mlsys.lint import lint_command
 from mlsys.notebooks import run_command
 from mlsys.workspace import solution_command, update_command
@@ -32,6 +32,7 @@ app.add_typer(grade, name="grade")
 
 text = typer.Typer(no_args_is_help=True, help="Lessons as text: to a notebook and back.")
 app.add_typer(text, name="text")
+text.command("build")(text_command)
 
 
 @app.command("dash")
@@ -70,18 +71,6 @@ def data_command(
         raise place.stop(error) from None
     console.print(Markdown(data.card(name)))
     console.print(f"{len(frame):,} rows and {frame.shape[1]:,} columns loaded from the cache.")
-
-
-@text.command("build")
-def build_command(source: Path, notebook: Path) -> None:
-    """Write the notebook of a py:percent text; cells that it already has keep their ids."""
-    from mlsys.lesson_text import LessonTextError, to_notebook
-
-    try:
-        changed = to_notebook(source, notebook)
-    except LessonTextError as error:
-        raise place.stop(error) from None
-    print(f"{notebook}: {'written' if changed else 'nothing changed'}")
 
 
 @text.command("dump")

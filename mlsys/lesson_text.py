@@ -72,6 +72,8 @@ def read_text(path: Path) -> Any:
     if "# %%" not in text:
         raise LessonTextError(f"{path} has no cell: a cell begins with a line `# %%`.")
     nb = jupytext.reads(text, fmt="py:percent")
+    for cell in nb.cells:
+        cell.pop("id", None)  # jupytext makes one up
     first = nb.cells[0] if nb.cells else None
     # A comment before the first mark speaks to the author, not to the reader.
     if first is not None and not text.lstrip().startswith("# %%") and _only_comments(first):
@@ -192,14 +194,12 @@ def derived_id(cell: Any) -> str:
 
 def _slug(words: list[str]) -> str:
     slug = "-".join(words).lower().strip("-_")[:56].strip("-_")
-    # Six letters and digits or more without a word in them would look like a random id.
     return f"cell-{slug}" if slug and looks_random(slug) else slug
 
 
 def looks_random(cell_id: str) -> bool:
-    """Whether an id looks like those that nbformat and JupyterLab make up."""
-    hexadecimal = re.fullmatch(r"[0-9a-f]{6,}(-[0-9a-f]{4,})*", cell_id) is not None
-    return hexadecimal and any(c.isdigit() for c in cell_id) and any(c.isalpha() for c in cell_id)
+    """Whether an id is of the kind that nbformat and JupyterLab make up: hexadecimal, 8 or more."""
+    return re.fullmatch(r"[0-9a-f]{8,}(-[0-9a-f]{4,})*", cell_id) is not None
 
 
 def _ids_kept(cells: list[Any], old: list[Any]) -> dict[int, str]:

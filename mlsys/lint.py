@@ -30,7 +30,7 @@ CONTROLS = re.compile(
     r"|RadioButtons|Select\w*|Checkbox|\w*Text)\("
 )
 FIGURE_CALL = re.compile(
-    r"\b(px\.\w+|go\.Figure|go\.FigureWidget|make_subplots|figures?\.\w+"
+    r"\b(px\.\w+|go\.Figure|go\.FigureWidget|make_subplots|\w*figures?\.\w+"
     r"|ff\.create_\w+|draw\w*|plot\w*|\w*_figure|figure_\w+)\("
 )
 

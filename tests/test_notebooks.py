@@ -43,6 +43,8 @@ TEXTS = {
     'start += \'subprocess.Popen([sys.executable, "-c", '
     f'"{STRAY}"], start_new_session=True)\'\n'
     "subprocess.run([sys.executable, '-c', start], check=True)\n",
+    "04_widgets": "# %%\nfrom ipywidgets import interact\n\ndef say(n):\n    print(n)\n\n"
+    + "# %%\ninteract(say, n=3)\ninteract(say, n=4);\n\n" * 60,
     "03_dies": '# %% id="the-end"\nimport os\nos._exit(3)\n',
 }
 
@@ -69,6 +71,7 @@ def ran(tmp_path_factory):
         workbook(root, TEXTS),
         root=root,
         jobs=2,
+        timeout=120,
         on_event=lambda notebook, what, details: events.append((notebook.stem, what)),
     )
     return root, {outcome.notebook.stem: outcome for outcome in outcomes}, events
@@ -108,6 +111,12 @@ def test_a_kernel_that_dies_fails_at_its_cell_and_the_rest_still_run(ran):
     outcome = ran[1]["03_dies"]
     assert (outcome.verdict, outcome.cell) == ("failed", (1, "the-end"))
     assert "DeadKernelError" in outcome.error
+
+
+def test_widgets_that_print_never_stall_a_run(ran):
+    """nbclient alone stalls for ever in about one of a hundred such cells."""
+    outcome = ran[1]["04_widgets"]
+    assert outcome.verdict == "passed", outcome.sentence()
 
 
 def test_events_tell_of_each_start_cell_and_end(ran):

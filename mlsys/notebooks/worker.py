@@ -154,12 +154,25 @@ def _write_to(log: Path) -> None:
 
 
 def _engine() -> str:
-    """papermill's own engine, telling us of each cell that starts."""
-    from papermill.engines import NBClientEngine, papermill_engines
+    """papermill's engine, telling us of each cell, with a client that does not stall."""
+    import zmq
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine, papermill_engines
 
-    class Announcing(NBClientEngine):
+    class Client(PapermillNotebookClient):
+        def process_message(self, *message, **options):
+            output = super().process_message(*message, **options)
+            # An Output widget (interact) makes nbclient send on the shell socket while it waits
+            # there, past pyzmq's asyncio layer: a reply that has come by then wakes nobody, and
+            # the run hangs (jupyter/nbclient#312). Asking for the events wakes who waits.
+            self.kc.shell_channel.socket.get(zmq.EVENTS)
+            return output
+
+    class Announcing(Engine):
         @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, *, announce, **options):
+        def execute_managed_notebook(
+            cls, nb_man, kernel_name, *, announce, log_output=False, start_timeout=60, **options
+        ):
             start, total = nb_man.cell_start, len(nb_man.nb.cells)
 
             def cell_start(cell, cell_index=None, **more):
@@ -167,7 +180,8 @@ def _engine() -> str:
                 return start(cell, cell_index, **more)
 
             nb_man.cell_start = cell_start
-            return super().execute_managed_notebook(nb_man, kernel_name, **options)
+            client = Client(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout)
+            return client.execute()
 
     papermill_engines.register("mlsys", Announcing)
     return "mlsys"
