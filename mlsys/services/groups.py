@@ -192,6 +192,8 @@ def _begin(
     with folder("web") as path:
         (port,) = free_ports()
         argv = [sys.executable, "-m", "uvicorn", app, "--host", HOST, "--port", str(port)]
+        # On a busy machine a worker takes longer than uvicorn's 5 s to say that it lives.
+        argv += ["--timeout-worker-healthcheck", "60"]
         argv += ["--workers", str(workers), "--no-use-colors", "--timeout-graceful-shutdown", "2"]
         cwd = where or Path.cwd()
         with launch(app, argv, folder=path, cwd=cwd, env=_plain(env), grace=3) as process:
