@@ -17,7 +17,7 @@ dash: $(BIN)/.core
 	$(BIN)/python -m mlsys dash
 
 test: $(BIN)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(BIN)/.test
 	$(BIN)/python -m ruff check
