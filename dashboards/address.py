@@ -69,17 +69,22 @@ def span(name: str, default: tuple[int, int], low: int, high: int) -> Field:
     return Field(name, default, read, lambda value: f"{value[0]}-{value[1]}")
 
 
-def several(name: str, default: Sequence[str], options: Iterable[str]) -> Field:
-    """Some of a few words, written with points between them; `none` for an empty choice."""
+def several(name: str, options: Iterable[str], *, told: str = "") -> Field:
+    """Some of a few words, none at first, written with points between them; `none` for none.
+
+    `told` says what the words are where a list of all of them would not be read.
+    """
     words = list(options)
 
     def read(text: str) -> list[str]:
         chosen = [] if text == "none" else text.split(".")
         if not set(chosen) <= set(words) or len(set(chosen)) < len(chosen):
-            raise ValueError(f"must be some of {', '.join(words)}, with points between them")
+            raise ValueError(
+                f"must be some of {told or ', '.join(words)}, with points between them"
+            )
         return chosen
 
-    return Field(name, list(default), read, lambda value: ".".join(value) or "none")
+    return Field(name, [], read, lambda value: ".".join(value) or "none")
 
 
 def parse(

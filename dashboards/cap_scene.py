@@ -7,17 +7,22 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 from dashboards import address
-from mlsys.cap import PRESETS, READS, Heal, OneWay, Partition, Scene, Slow, preset
+from mlsys.cap import PRESETS, READS, Fault, Heal, OneWay, Partition, Scene, Slow, preset
 
 NODES, DURATION = 5, 6_000
 STORES = {
-    "async": "One leader, asynchronous copies",
-    "sync": "One leader, waits for a majority",
+    "async": "One leader, async copies",
+    "sync": "One leader, sync majority",
     "raft": "Raft",
     "quorum": "Dynamo-style quorum (N, R, W)",
     "chain": "Chain replication",
     "2pc": "Two-phase commit",
 }
+OTHERS = {"nothing": "nothing"} | STORES
+SCENES = {name: name.capitalize() for name in PRESETS}
+WHOLE = ("healthy", "cross-continent")  # scenes that break nothing by themselves
+NAMES = {str(node): str(node) for node in range(NODES)}
+LINKS = {f"{a}{b}": f"{a}→{b}" for a in range(NODES) for b in range(NODES) if a != b}
 LATENCIES = {
     "preset": "the scene's own",
     "lan": "one data centre, mean 1 ms",
@@ -32,7 +37,12 @@ FIELDS = (
     address.choice("store", "async", STORES),
     address.choice("scene", "split brain", PRESETS),
     address.span("fault", (2_000, 4_000), 0, DURATION),
-    address.several("cut", [], map(str, range(NODES))),
+    address.several("cut", NAMES),
+    address.several(
+        "links",
+        LINKS,
+        told=f"the directed links, such as 01 and 40: two different nodes from 0 to {NODES - 1}",
+    ),
     address.whole("n", 3, 1, NODES),
     address.whole("r", 1, 1, NODES),
     address.whole("w", 1, 1, NODES),
@@ -61,7 +71,7 @@ class Choice:
     def name(self) -> str:
         """As a heading."""
         if self.store == "quorum":
-            return f"Quorum, N = {self.n}, R = {self.r}, W = {self.w}"
+            return f"Quorum N={self.n} R={self.r} W={self.w}"
         return STORES[self.store] + (f", {self.reads} reads" if self.reads != "default" else "")
 
 
@@ -80,6 +90,9 @@ def mend(values: MutableMapping[str, object]) -> list[str]:
             f"The store {values['store']} has no {values['reads']} reads: its own way is used."
         )
         values["reads"] = "default"
+    if len(values["cut"]) == NODES and values["scene"] != "slow replica":
+        changed.append("cut = all nodes leaves no side to cut them off from: none is cut off.")
+        values["cut"] = []
     return changed
 
 
@@ -94,7 +107,6 @@ def choices(values: Mapping[str, object]) -> list[Choice]:
 def scene(choice: Choice, values: Mapping[str, object]) -> Scene:
     """The engine's scene for one setting of the page."""
     begin, end = map(float, values["fault"])
-    name, cut = values["scene"], tuple(sorted(map(int, values["cut"])))
     changes: dict[str, object] = {}
     if values["latency"] != "preset":
         if values["latency"] in ("wan", "ymmr"):  # a leader must not be deposed for its distance
@@ -105,18 +117,12 @@ def scene(choice: Choice, values: Mapping[str, object]) -> Scene:
                               "hint_ms")
             }  # fmt: skip
         changes["latency"] = values["latency"]
-    if begin == end:
-        name = name if name == "cross-continent" else "healthy"
-    rest = tuple(node for node in range(NODES) if node not in cut)
-    if cut and rest and name in ("split brain", "asymmetric", "slow replica"):
-        made = {
-            "split brain": (Partition(begin, (cut, rest)),),
-            "asymmetric": (OneWay(begin, cut, rest),),
-            "slow replica": tuple(Slow(begin, node, 40.0) for node in cut),
-        }[name]
-        changes["faults"] = (*made, Heal(end))
+    if fault(values) is None:
+        changes["faults"] = ()
+    elif chosen := _chosen(begin, values):
+        changes["faults"] = (*chosen, Heal(end))
     return preset(
-        name,
+        values["scene"],
         begin_ms=begin,
         end_ms=end,
         nodes=NODES,
@@ -133,8 +139,35 @@ def scene(choice: Choice, values: Mapping[str, object]) -> Scene:
     )
 
 
+def _chosen(begin: float, values: Mapping[str, object]) -> list[Fault]:
+    """The nodes and links that the viewer chose, in place of what the scene would cut or slow."""
+    nodes = tuple(sorted(map(int, values["cut"])))
+    rest = tuple(node for node in range(NODES) if node not in nodes)
+    made: list[Fault] = []
+    if values["scene"] == "slow replica" and (nodes or values["links"]):
+        made += [Slow(begin, node, 40.0) for node in nodes or rest[-1:]]
+    elif nodes and values["scene"] == "asymmetric":
+        made.append(OneWay(begin, nodes, rest))
+    elif nodes:
+        made.append(Partition(begin, (nodes, rest)))
+    targets: dict[int, list[int]] = {}
+    for source, target in sorted(values["links"]):
+        targets.setdefault(int(source), []).append(int(target))
+    return made + [OneWay(begin, (source,), tuple(to)) for source, to in targets.items()]
+
+
+def breaks(values: Mapping[str, object]) -> bool:
+    """Whether the scene, or what the viewer chose, breaks anything at all."""
+    return bool(values["scene"] not in WHOLE or values["cut"] or values["links"])
+
+
+def acts(values: Mapping[str, object]) -> str:
+    """What happens in this scene to the nodes that the viewer chooses: the control's name."""
+    done = {"slow replica": "slowed", "asymmetric": "that nobody hears"}
+    return f"Nodes {done.get(values['scene'], 'cut off')}"
+
+
 def fault(values: Mapping[str, object]) -> tuple[float, float] | None:
     """From when to when something is broken in this scene, in ms; None when nothing is."""
     begin, end = map(float, values["fault"])
-    broken = values["scene"] not in ("healthy", "cross-continent") and begin < end
-    return (begin, end) if broken else None
+    return (begin, end) if breaks(values) and begin < end else None

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from mlsys import cap
 
-STEPS = 100_000
+# A hundred times what the hardest scene of the page takes, and still under a second.
+STEPS = 300_000
 EDGES = (0, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 
 
@@ -61,7 +62,7 @@ def _shares(
         whole = cap.availability(played.history).get(None)
         return [("whole run", "all clients", whole)] if whole else []
     parted = played.at(sum(fault) / 2).sides
-    names = [("nodes " if len(side) > 1 else "node ") + " ".join(map(str, side)) for side in parted]
+    names = [f"node{'s' * (len(side) > 1)} {', '.join(map(str, side))}" for side in parted]
     if len(names) == 1:
         names = ["all clients"]
     sides = played.side_of(sum(fault) / 2)
@@ -75,50 +76,61 @@ def _shares(
     return rows
 
 
-def headline(result: Result) -> str:
-    """One sentence: was it right, and what did that cost?"""
-    return f"{_rightness(result)}; {_price(result)}."
-
-
-def _rightness(result: Result) -> str:
+def rightness(result: Result) -> str:
+    """The page's first sentence: was every answer right?"""
     if result.verdict.linearizable is None:
-        return "Right or wrong could not be settled within the budget"
+        return "Right or wrong could not be settled within the budget."
+    if not result.danger and not len(cap.latencies(result.run.history, "write")):
+        return "Consistent, for no write was ever acknowledged."
     if not result.danger:
-        return "Consistent: every answer fits one single copy"
-    reads, wrong = len(result.ages), []
+        return "Consistent: every answer fits one single copy."
+    wrong = []
     if result.stale:
-        wrong.append(f"{result.stale} of {reads} reads were stale")
+        wrong.append(f"{result.stale} of {len(result.ages)} reads were stale")
     if result.lost:
         wrong.append(f"{result.lost} acknowledged writes were lost")
-    if result.verdict.linearizable:
-        return "Inconsistent in the end: " + " and ".join(wrong)
-    return "Inconsistent: " + (" and ".join(wrong) or "reads contradict each other")
+    when = "Inconsistent in the end: " if result.verdict.linearizable else "Inconsistent: "
+    return when + (" and ".join(wrong) or "reads contradict each other") + "."
 
 
-def _price(result: Result) -> str:
+def price(result: Result) -> str:
+    """The page's second sentence: who got answers meanwhile?"""
     during = [(side, share) for phase, side, share in result.shares if phase == "during"]
     if not during:
-        return "all of the time " + _answered([row[2] for row in result.shares])
+        return "Of all requests " + _answered([row[2] for row in result.shares])
     if len(during) == 1:
-        return "during the fault " + _answered([during[0][1]])
-    if all(share.share >= 0.95 for _, share in during):
-        return "both sides kept answering during the fault"
-    told = " and ".join(f"{side} answered {share.share:.0%}" for side, share in during)
-    return f"during the fault {told}"
+        return "Of the requests during the fault " + _answered([during[0][1]])
+    low, high = (f(during, key=lambda row: row[1].share) for f in (min, max))
+    if low[1].share >= 0.95:
+        return "Every side kept answering during the fault."
+    if len(during) == 2:
+        return "During the fault " + " and ".join(map(_side, *zip(*during))) + " of requests."
+    return (
+        f"During the fault there were {len(during)} sides: {_side(*low)} of requests, "
+        f"{_side(*high)}."
+    )
+
+
+def _side(name: str, share: cap.Availability) -> str:
+    return f"{name} answered {share.share:.0%}"
 
 
 def _answered(shares: list[cap.Availability]) -> str:
     asked = sum(share.asked for share in shares)
     answered = sum(share.answered for share in shares)
-    return f"{answered / asked:.0%} of requests were answered" if asked else "nobody asked anything"
+    return f"{answered / asked:.0%} were answered." if asked else "nobody asked anything."
 
 
 def picture(instant: cap.Instant) -> str:
     """The cluster at an instant, for those who cannot see it."""
     leaders = " and ".join(map(str, instant.leaders)) or "nobody"
-    sides = "; ".join(" ".join(map(str, side)) for side in instant.sides)
     tells = ", ".join(f"{node}: {value}" for node, value in enumerate(instant.values))
-    return f"At {instant.time:.0f} ms {leaders} leads. Groups: {sides}. Nodes tell {tells}."
+    cut = set(instant.cut)
+    ways = [f"from {a} at {b}" for a, b in sorted(cut) if (b, a) not in cut]
+    ways += [f"between {a} and {b}" for a, b in sorted(cut) if a < b and (b, a) in cut]
+    arrives = f"Nothing arrives {', nor '.join(ways)}." if ways else "All messages arrive."
+    slow = f" Slow: {', '.join(map(str, instant.slow))}." if instant.slow else ""
+    return f"At {instant.time:.0f} ms {leaders} leads. {arrives}{slow} Nodes tell {tells}."
 
 
 def percentiles(result: Result) -> str:

@@ -1,8 +1,8 @@
 """One look for notebooks and dashboards: the palette, and a light and a dark plotly template.
 
-Streamlit's own colours live in `.streamlit/config.toml` and repeat these. Figures are made by the
-`figures.py` beside each engine; they name colours by role and take everything else from the
-template, so that the same figure reads well on a white page and on a dark one.
+Streamlit's own colours live in `dashboards/.streamlit/config.toml` and repeat these. Figures are
+made by the `figures.py` beside each engine; they name colours by role and take everything else
+from the template, so that the same figure reads well on a white page and on a dark one.
 """
 
 import plotly.graph_objects as go

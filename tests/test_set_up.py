@@ -81,6 +81,14 @@ def test_the_conda_files_pip_section_installs_as_written_and_the_workbook_after_
     assert f"streamlit=={pins(LOCKS[0])['streamlit']}" in installed
 
 
-def test_the_readme_names_the_two_commands():
+def test_the_readme_names_the_two_commands_and_every_lesson():
     readme = (REPOSITORY / "README.md").read_text()
     assert "make lab" in readme and "make test" in readme
+    for lesson in sorted((REPOSITORY / "notebooks").rglob("[0-9]*.ipynb")):
+        assert f"]({lesson.relative_to(REPOSITORY).as_posix()})" in readme
+
+
+def test_every_file_that_the_readme_links_to_is_there():
+    readme = (REPOSITORY / "README.md").read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", readme):
+        assert (REPOSITORY / target).exists(), target

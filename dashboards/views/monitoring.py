@@ -32,7 +32,7 @@ with st.sidebar:
     kind = st.selectbox(
         "What happens", list(demo.KINDS), key="kind", format_func=lambda k: demo.KINDS[k].name
     )
-    st.caption(demo.KINDS[kind].story)
+    layout.note(demo.KINDS[kind].story)
     strength = st.slider("Messages touched, in %", 0, 100, step=5, key="strength")
     start = st.slider("From week", 2, demo.WEEKS, key="start")
     column = st.selectbox(
@@ -92,5 +92,5 @@ with st.expander("What this page cannot see", icon=":material/visibility_off:"):
     )
     st.dataframe(drift, hide_index=True)
 data = "Synthetic stand-in messages" if spam.synthetic else "UCI SMS Spam Collection"
-st.caption(f"{data}; {demo.PER_WEEK} messages a week; a real classifier, trained here.")
+layout.note(f"{data}; {demo.PER_WEEK} messages a week; a real classifier, trained here.")
 layout.copy_link(address.keep_scene(FIELDS))

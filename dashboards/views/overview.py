@@ -19,6 +19,6 @@ st.title("ML Systems Workbook: dashboards")
 st.write("Every page runs the real computation as you move its controls; its link holds the view.")
 for page, title, question in QUESTIONS:
     with st.container(border=True):
-        st.subheader(title)
+        st.header(title)
         st.write(question)
         st.page_link(page, label=f"Open {title}", icon=":material/arrow_forward:")

@@ -6,12 +6,13 @@ stale read, a cut link, a side that gets no answers. No figure has more than 2,0
 
 import math
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 import plotly.graph_objects as go
 
 from mlsys.cap import Availability, Draws, Instant, Outcome, ReadAge, Run, Witness, outcomes
-from mlsys.theme import BLUE, GREEN, GREY, ORANGE, RED
+from mlsys.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 
 MARKS = 1_500
 FLYING = 60
@@ -68,14 +69,16 @@ def timeline(
         )
     if witness is not None:
         _ring(fig, witness, clients)
-    fig.update_layout(title=title, height=360, hovermode="closest", legend=_below(-0.2))
+    fig.update_layout(title=title, height=400, hovermode="closest", margin={"t": 64, "b": 124})
+    # Six entries never fit one line: they stand below, where no height of the plot can reach them.
+    fig.update_layout(legend={"yref": "container", "y": 0, "x": 0})
     fig.update_xaxes(
         title="time at which it was asked, in ms",
         range=[-0.02 * run.scene.duration_ms, 1.01 * run.scene.duration_ms],
     )
     fig.update_yaxes(
         tickvals=list(range(clients)),
-        ticktext=[f"client {c} at node {run.scene.site(c)}" for c in range(clients)],
+        ticktext=[f"client {c}, node {run.scene.site(c)}" for c in range(clients)],
         range=[clients - 0.4, -0.6],
         showgrid=False,
     )
@@ -152,7 +155,7 @@ def cluster(instant: Instant, *, title: str) -> go.Figure:
     colours = {"leader": BLUE, "head": BLUE, "candidate": ORANGE, "down": GREY}
     values = [_short(value) for value in instant.values]
     fig.add_scatter(
-        x=xs, y=ys, mode="markers+text", name="node",
+        x=xs, y=ys, mode="markers+text", name="node", cliponaxis=False,
         marker={
             "size": 38,
             "color": [colours.get(role, GREEN) for role in instant.roles],
@@ -168,15 +171,25 @@ def cluster(instant: Instant, *, title: str) -> go.Figure:
     )  # fmt: skip
     for i, (role, value) in enumerate(zip(instant.roles, values)):
         slow = " (slow)" if i in instant.slow else ""
-        fig.add_annotation(
-            x=1.22 * xs[i], y=1.46 * ys[i], showarrow=False, font={"size": 12},
-            xanchor="center" if abs(xs[i]) < 0.2 else "left" if xs[i] > 0 else "right",
-            text=f"{role}{slow}<br>tells {value}",
-        )  # fmt: skip
-    fig.update_layout(title=title, height=360, showlegend=False, margin={"l": 8, "r": 8, "b": 8})
+        _label(fig, float(xs[i]), float(ys[i]), f"{role}{slow}<br>tells {value}")
+    fig.update_layout(
+        title=title, height=360, showlegend=False, margin={"l": 8, "r": 8, "t": 100, "b": 24}
+    )
     fig.update_xaxes(visible=False, range=[-2.1, 2.1])
-    fig.update_yaxes(visible=False, range=[-1.9, 1.9])
+    fig.update_yaxes(visible=False, range=[-1.1, 1.1])
     return fig
+
+
+def _label(fig: go.Figure, x: float, y: float, text: str) -> None:
+    """Words beside a node of the ring, outside it; in pixels, so that no size makes them meet."""
+    side = 0 if abs(x) < 0.2 else math.copysign(1, x)
+    fig.add_annotation(
+        x=x, y=y, text=text, showarrow=False, font={"size": 12},
+        align="left" if side > 0 else "right" if side else "center",
+        xanchor="left" if side > 0 else "right" if side else "center",
+        yanchor="middle" if side else "bottom" if y > 0 else "top",
+        xshift=24 * side, yshift=0 if side else math.copysign(22, y),
+    )  # fmt: skip
 
 
 def _add_flying(fig: go.Figure, instant: Instant, xs: np.ndarray, ys: np.ndarray) -> None:
@@ -199,7 +212,8 @@ def _short(value: object) -> str:
 def availability(shares: Sequence[tuple[str, str, Availability]], *, title: str) -> go.Figure:
     """Which share of requests was answered: rows (phase, side, availability), one bar each."""
     fig = go.Figure()
-    for side, colour in zip(dict.fromkeys(row[1] for row in shares), (BLUE, ORANGE, GREEN, GREY)):
+    sides = list(dict.fromkeys(row[1] for row in shares))
+    for side, colour in zip(sides, cycle((BLUE, ORANGE, GREEN, PURPLE, GREY))):
         rows = [row for row in shares if row[1] == side]
         values = [100 * row[2].share for row in rows]
         fig.add_bar(
@@ -207,7 +221,8 @@ def availability(shares: Sequence[tuple[str, str, Availability]], *, title: str)
             y=values,
             name=side,
             marker_color=colour,
-            text=[_percent(value) for value in values],
+            # Where bars are narrow only what was not answered is written out.
+            text=[_percent(value) if len(sides) < 4 or value < 95 else "" for value in values],
             textposition="outside",
             textfont={"size": 12},
             textangle=0,
@@ -216,8 +231,9 @@ def availability(shares: Sequence[tuple[str, str, Availability]], *, title: str)
             customdata=[f"{row[2].answered} of {row[2].asked}" for row in rows],
             hovertemplate="%{x}, " + side + ": %{customdata} answered<extra></extra>",
         )
-    fig.update_layout(title=title, barmode="group", height=300, legend=_below(-0.15))
-    fig.update_yaxes(title="requests answered, in %", range=[0, 115], tickvals=[0, 25, 50, 75, 100])
+    top = 84 if len(sides) > 1 else 56  # one side alone has no legend
+    fig.update_layout(title=title, barmode="group", height=300, margin={"t": top, "b": 32})
+    fig.update_yaxes(title="answered, in %", range=[0, 115], tickvals=[0, 25, 50, 75, 100])
     return fig
 
 
@@ -229,8 +245,11 @@ def _percent(value: float) -> str:
 def latency(rows: Sequence[tuple[str, dict[float, float]]], *, title: str) -> go.Figure:
     """Latency percentiles on a log axis: one row (name, percentiles by rank) a kind."""
     fig = go.Figure()
+    told = [max(ms, 0.01) for _, found in rows for ms in found.values() if math.isfinite(ms)]
     for (name, found), colour in zip(rows, (BLUE, GREEN, ORANGE)):
         ranks = [rank for rank in found if math.isfinite(found[rank])]
+        # The slowest is labelled above its mark, the others below.
+        slowest = [all(not other.get(rank, 0) > found[rank] for _, other in rows) for rank in ranks]
         fig.add_scatter(
             x=[f"p{rank:g}" for rank in ranks],
             y=[found[rank] for rank in ranks],
@@ -238,14 +257,16 @@ def latency(rows: Sequence[tuple[str, dict[float, float]]], *, title: str) -> go
             name=name,
             line={"color": colour},
             marker={"size": 9},
-            text=[f"{found[rank]:.3g} ms" for rank in ranks],
-            textposition="top center" if name == rows[-1][0] else "bottom center",
+            text=[f"{found[rank]:.3g}" for rank in ranks],
+            textposition=["top center" if one else "bottom center" for one in slowest],
             cliponaxis=False,
             hovertemplate=f"{name} %{{x}}: %{{y:.2f}} ms<extra></extra>",
         )
-    fig.update_layout(title=title, height=300, showlegend=True, legend=_below(-0.35))
+    low, high = (math.log10(f(told)) for f in (min, max)) if told else (0.0, 3.0)
+    fig.update_layout(title=title, height=300, showlegend=True, margin={"b": 48})
     fig.update_xaxes(title="percentile of answered requests", range=[-0.4, 2.4])
-    fig.update_yaxes(title="latency, in ms", type="log", dtick=1, range=[-1.6, 4])
+    fig.update_yaxes(title="latency, in ms", type="log", range=[low - 0.9, high + 0.7])
+    fig.update_yaxes(tickvals=[0.01, 0.1, 1, 10, 100, 1_000, 10_000, 100_000], tickformat=",")
     return fig
 
 
@@ -269,7 +290,7 @@ def staleness(
             x=times,
             y=100 * (1 - draws.consistency(times, r=r, w=w)),
             mode="lines",
-            name="model without faults (PBS)",
+            name="model (PBS), no fault",
             line={"color": BLUE},
             hovertemplate="model: %{y:.2f} % stale %{x:.1f} ms after a write<extra></extra>",
         )
@@ -289,8 +310,14 @@ def staleness(
         customdata=[row[1] for row in seen],
         hovertemplate="%{y:.1f} % of %{customdata} reads from %{x:g} ms on<extra></extra>",
     )
-    fig.update_layout(title=title, height=300, legend=_below(-0.35))
-    fig.update_xaxes(title="ms since the last acknowledged write", type="log", dtick=1)
+    fig.update_layout(title=title, height=300, showlegend=True, margin={"b": 48})
+    fig.update_xaxes(
+        title="ms since the last acknowledged write",
+        type="log",
+        range=[-1.3, 3.5],
+        tickvals=[0.1, 1, 10, 100, 1_000],
+        ticktext=["0.1", "1", "10", "100", "1,000"],
+    )
     fig.update_yaxes(title="stale reads, in %", rangemode="tozero", range=[-4, 104])
     return fig
 
@@ -302,7 +329,3 @@ def _shade(fig: go.Figure, fault: tuple[float, float] | None) -> None:
             x=fault[0], y=1, yref="paper", xanchor="left", yanchor="bottom", showarrow=False,
             text="fault", font={"size": 12},
         )  # fmt: skip
-
-
-def _below(y: float) -> dict:
-    return {"orientation": "h", "y": y, "yanchor": "top", "x": 0}

@@ -160,7 +160,7 @@ def _why_register(model: Model, culprit: Operation, operations: Iterable[Operati
         if all(_precedes(writer, newer) for writer in writers):
             ago = milliseconds(culprit.start - newer.end)
             return (
-                f"{_written(newer)!r} had replaced {value!r} {ago} ms before it began"
+                f"{_written(newer)!r} had replaced {value!r}, {ago} ms before it began"
                 f" (process {newer.process}, acknowledged at {milliseconds(newer.end)} ms)"
             )
     for newer in others:

@@ -215,7 +215,7 @@ def test_a_stale_read_after_failover_is_explained_by_three_operations():
         "read x → 1",
     ]
     assert str(verdict) == (
-        "Not linearizable: process 1 read x → 1 (12–13 ms) is impossible: 2 had replaced 1 3 ms"
+        "Not linearizable: process 1 read x → 1 (12–13 ms) is impossible: 2 had replaced 1, 3 ms"
         " before it began (process 0, acknowledged at 9 ms)."
     )
     assert (verdict.witness.start, verdict.witness.end) == (0, 13)

@@ -21,6 +21,11 @@ def headline(page: AppTest) -> str:
     return box.value
 
 
+def links(page: AppTest) -> str:
+    """The picture of the cluster, in words."""
+    return next(alt for alt in charts(page) if alt.startswith("At "))
+
+
 def charts(page: AppTest) -> dict[str, str]:
     """What each chart draws, by its description."""
     return {chart.proto.alt: chart.proto.spec for chart in page.get("plotly_chart")}

@@ -17,9 +17,11 @@ def test_a_page_without_an_address_shows_the_default_scene():
 
 def test_a_scene_comes_back_from_its_address():
     values, _ = address.parse({}, FIELDS)
-    values |= {"store": "raft", "fault": (100, 5_900), "cut": ["0", "4"], "n": 5, "seed": 12}
+    values |= {"store": "raft", "fault": (100, 5_900), "cut": ["0", "4"]}
+    values |= {"links": ["01", "43"], "n": 5, "seed": 12}
     query = {name: [text] for name, text in address.written(values, FIELDS).items()}
-    assert set(query) == {"store", "fault", "cut", "n", "seed"}
+    assert set(query) == {"store", "fault", "cut", "links", "n", "seed"}
+    assert query["links"] == ["01.43"]
     assert address.parse(query, FIELDS) == (values, [])
 
 
@@ -41,6 +43,11 @@ def test_a_scene_comes_back_from_its_address():
         ("cut", "0.0"),
         ("cut", "7"),
         ("cut", "0,1"),
+        ("links", "00"),
+        ("links", "05"),
+        ("links", "01.01"),
+        ("links", "0-1"),
+        ("links", "9" * 5_000),
     ],
 )
 def test_a_bad_value_gets_a_sentence_and_the_default(name, text):
@@ -84,6 +91,7 @@ def test_whatever_an_address_holds_the_engine_takes_the_scene(query):
             "reads": st.sampled_from(("default", "log", "lease", "local", "leader", "tail")),
             "latency": st.sampled_from(list(cap_scene.LATENCIES)),
             "cut": st.lists(st.sampled_from("01234"), unique=True),
+            "links": st.lists(st.sampled_from(list(cap_scene.LINKS)), unique=True),
             "fault": st.tuples(st.integers(0, 6_000), st.integers(0, 6_000)).map(sorted).map(tuple),
         }
     )

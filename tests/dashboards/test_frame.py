@@ -36,7 +36,7 @@ def test_the_overview_asks_each_pages_question():
     # A page link needs the navigation, which a page alone does not have.
     app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60).run()
     views = {path.stem for path in (FOLDER / "views").glob("*.py")} - {"overview"}
-    assert len(app.subheader) == len(views)
+    assert len(app.header) == len(views)
 
 
 def test_streamlits_colours_are_the_themes_own():
