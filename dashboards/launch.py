@@ -65,7 +65,7 @@ def serve(port: int | None = None, *, open_browser: bool = True) -> int:
     chosen = _first_free() if port is None else port
     if not 1 <= chosen <= 65535:
         raise LaunchError(f"There is no port {chosen}; choose one from 1024 to 65535.")
-    if not _free(chosen):
+    if not port_is_free(chosen):
         raise LaunchError(
             f"Port {chosen} is in use or not allowed; leave the port out and a free one is taken."
         )
@@ -113,12 +113,13 @@ def _stop(server: subprocess.Popen) -> None:
 
 def _first_free() -> int:
     for port in range(PORT, PORT + 100):
-        if _free(port):
+        if port_is_free(port):
             return port
     raise LaunchError(f"No port from {PORT} to {PORT + 99} is free.")
 
 
-def _free(port: int) -> bool:
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
     with socket.socket() as probe:
         if os.name != "nt":  # a port in TIME_WAIT is free; on Windows the option means sharing
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -5,13 +5,13 @@ keeps what a person sets in it under `.mlsys/jupyter/`, so that nobody's own Jup
 """
 
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dashboards.launch import port_is_free
 from mlsys.place import PlaceError, find_root, stop
 from mlsys.workspace import WORKSPACE, report, update
 
@@ -70,18 +70,6 @@ def arguments(folder: Path, *, port: int | None, browser: bool, first: bool) -> 
         f"--ServerApp.port_retries={0 if port else 50}",
     ]
     return line if browser else [*line, "--no-browser"]
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now."""
-    with socket.socket() as probe:
-        if os.name != "nt":  # a port in TIME_WAIT is free; on Windows the option means sharing
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _serve(line: list[str]) -> None:

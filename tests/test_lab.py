@@ -16,7 +16,8 @@ import psutil
 import pytest
 import websockets
 
-from mlsys.lab import arguments, environment, port_is_free
+from dashboards.launch import port_is_free
+from mlsys.lab import arguments, environment
 from mlsys.lesson_text import to_notebook
 
 COMMAND = "from mlsys.lab import lab_command; import typer; typer.run(lab_command)"
