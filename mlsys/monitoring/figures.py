@@ -36,7 +36,7 @@ def drift_bars(drift: pd.DataFrame, labels: dict[str, str], *, title: str) -> go
         text=f"threshold {threshold:.2f}",
     )  # fmt: skip
     top = max(0.25, 1.25 * float(rows["distance"].max()))
-    fig.update_layout(title=title, height=330, showlegend=False)
+    fig.update_layout(title=title, height=310, showlegend=False, margin={"t": 68})
     fig.update_xaxes(title="distance to reference (KS, 0 to 1)", range=[0, top])
     return fig
 
@@ -53,8 +53,8 @@ def accuracy_over_time(
     fig = go.Figure()
     fig.add_hline(y=100 * expected, line={"color": GREY, "dash": "dash"})
     fig.add_annotation(
-        x=1, xref="paper", xanchor="right", y=100 * expected, yanchor="bottom", showarrow=False,
-        text=f"on the reference: {expected:.1%}",
+        x=1, xref="paper", xanchor="right", y=1, yref="paper", yanchor="bottom", showarrow=False,
+        text=f"dashed: on the reference, {expected:.1%}",
     )  # fmt: skip
     fig.add_scatter(
         x=weekly["week"],
@@ -81,7 +81,7 @@ def accuracy_over_time(
             x=start - 0.5, y=low - 2, xanchor="left", yanchor="bottom", showarrow=False,
             text=" the change begins",
         )  # fmt: skip
-    fig.update_layout(title=title, height=330, showlegend=False)
+    fig.update_layout(title=title, height=310, showlegend=False, margin={"t": 68})
     fig.update_xaxes(title="week", dtick=1)
     fig.update_yaxes(title="accuracy, in %", range=[low - 2, 103])
     return fig
@@ -109,7 +109,6 @@ def compare_column(reference: pd.Series, current: pd.Series, *, title: str, unit
             hovertemplate=f"{name}: %{{y:.1f}} % near %{{x:.2f}}<extra></extra>",
         )
     fig.update_layout(title=title, barmode="overlay", height=330, bargap=0)
-    fig.update_layout(legend={"y": 1.0, "yanchor": "top", "x": 1.0, "xanchor": "right"})
     fig.update_xaxes(title=unit)
     fig.update_yaxes(title="share of messages, in %")
     return fig

@@ -1,0 +1,76 @@
+"""How much the log can take: rows offered at a rate, logged and profiled, and what that costs.
+
+For the benchmark and for a lesson on overload; the service's own path without its HTTP.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter, process_time, sleep
+
+import pyarrow as pa
+
+from mlsys.monitoring import service, traffic
+from mlsys.monitoring.errors import MonitoringError
+from mlsys.monitoring.recorder import Counts, Recorder
+from mlsys.monitoring.store import Writer
+from mlsys.monitoring.streams import WindowProfiles
+
+
+@dataclass(frozen=True)
+class Load:
+    """`cpu` seconds of this process and `seconds` by the clock, from first row to last safe.
+
+    `cores` is their ratio to the traffic's own length: under 1, one core carries it.
+    """
+
+    rate: float
+    batch: int
+    offered: int
+    cpu: float
+    seconds: float
+    counts: Counts
+
+    @property
+    def cores(self) -> float:
+        return self.cpu / (self.offered / self.rate)
+
+
+def rows(n: int, *, seed: int = 0) -> pa.Table:
+    """n logged predictions of the healthy scene, as the service logs them."""
+    mail = traffic.scene_frame("healthy", per_day=n, days=1, seed=seed)
+    table = pa.Table.from_pandas(mail[service.PREDICTIONS.names], preserve_index=False)
+    return table.cast(service.PREDICTIONS).combine_chunks()
+
+
+def offer(
+    folder: Path | str,
+    *,
+    rate: float = 10_000,
+    seconds: float = 2,
+    batch: int = 100,
+    window: int = 1_000,
+    capacity: int = 50_000,
+) -> Load:
+    """Offer `rate` rows a second for `seconds`, in batches, to a fresh log in `folder`.
+
+    Each row is logged with fsync and each `window` rows are profiled.
+    """
+    if rate <= 0 or seconds <= 0 or batch < 1 or rate * seconds > 5_000_000:
+        raise MonitoringError("Offer between 1 and 5 million rows, in batches of 1 or more.")
+    batches = rows(int(rate * seconds)).to_batches(max_chunksize=batch)
+    windows = WindowProfiles(window)
+    with Writer(Path(folder) / "predictions") as log, Writer(Path(folder) / "profiles") as kept:
+        then = partial(service.profile_windows, windows, kept)
+        then(rows(2))  # compile and import before the clock starts
+        recorder = Recorder(log, capacity=capacity, then=then)
+        begun, used, sent = perf_counter(), process_time(), 0
+        for one in batches:
+            if (wait := begun + sent / rate - perf_counter()) > 0:
+                sleep(wait)
+            recorder.put(one)
+            sent += one.num_rows
+        recorder.close()
+        return Load(
+            rate, batch, sent, process_time() - used, perf_counter() - begun, recorder.counts
+        )

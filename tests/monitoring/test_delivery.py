@@ -1,0 +1,133 @@
+"""Notices over real loopback HTTP, to a log, to Prometheus and to a function."""
+
+import json
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from mlsys.monitoring import delivery
+from mlsys.monitoring.alerts import Alert, Notice
+from mlsys.monitoring.errors import MonitoringError
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+ALERT = Alert("drift", "ticket", {"column": "größe <b>"}, AT, 0.5, "size: drift above 0.1")
+NOTICE = Notice("opened", AT, {"model": "spam"}, "ticket", "size drifted.", (ALERT,), "Look.")
+
+
+@contextmanager
+def receiver(*statuses):
+    """A server that answers with these statuses in turn and keeps what it was sent."""
+    got, left = [], list(statuses)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((json.loads(body), self.headers["Idempotency-Key"]))
+            self.send_response(left.pop(0) if left else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/hook", got
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_webhook_gets_the_notice_as_json():
+    with receiver() as (url, got):
+        delivery.to_webhook(url)(NOTICE)
+    assert got[0][0] == json.loads(json.dumps(NOTICE.to_dict()))
+    assert got[0][0]["alerts"][0]["labels"] == {"column": "größe <b>"}
+
+
+def test_a_webhook_that_stumbles_is_tried_again_with_the_same_key():
+    with receiver(500, 503) as (url, got):
+        delivery.to_webhook(url, pause=0.001)(NOTICE)
+    assert len(got) == 3 and len({key for _, key in got}) == 1
+
+
+def test_a_webhook_that_refuses_is_not_pestered():
+    with receiver(404, 404) as (url, got):
+        with pytest.raises(MonitoringError, match="404"):
+            delivery.to_webhook(url, pause=0.001)(NOTICE)
+        assert len(got) == 1
+
+
+def test_a_channel_that_fails_does_not_keep_the_others_from_speaking(tmp_path):
+    with receiver() as (url, _):
+        gone = url  # nobody listens there once the server has stopped
+    heard = []
+
+    def bot_that_crashes(notice):
+        raise RuntimeError("token expired")
+
+    channels = {
+        "webhook": delivery.to_webhook(gone, attempts=2, pause=0.001),
+        "bot": bot_that_crashes,
+        "log": delivery.to_log(tmp_path / "alerts.jsonl"),
+        "function": heard.append,
+    }
+    sender = delivery.Delivery(channels)
+    errors = sender.send(NOTICE)
+    assert set(errors) == {"webhook", "bot"} and "token expired" in errors["bot"]
+    assert heard == [NOTICE]
+    assert json.loads((tmp_path / "alerts.jsonl").read_text("utf-8"))["sentence"] == "size drifted."
+    assert sender.failed == {"webhook": 1, "bot": 1}
+    assert sender.delivered == {"log": 1, "function": 1}
+
+
+def test_a_channel_hears_only_what_is_severe_enough():
+    heard = []
+    sender = delivery.Delivery({"pager": heard.append}, least={"pager": "page"})
+    assert sender.send(NOTICE) == {} and heard == []
+    with pytest.raises(MonitoringError, match="loud"):
+        delivery.Delivery({"pager": heard.append}, least={"pager": "loud"})
+
+
+def scrape(url):
+    families = text_string_to_metric_families(httpx.get(url).text)
+    samples = [sample for family in families for sample in family.samples]
+    return {(one.name, *sorted(one.labels.values())): one.value for one in samples}
+
+
+def test_prometheus_scrapes_values_incidents_and_counts():
+    with delivery.PrometheusPage() as page:
+        page.show("drift", 0.25, model="spam", column='a "quoted" \\ name')
+        page(NOTICE)
+        found = scrape(page.url)
+        assert found[("mlsys_monitor_value", 'a "quoted" \\ name', "drift", "spam")] == 0.25
+        assert found[("mlsys_monitor_incident", "model=spam", "ticket")] == 1
+        assert found[("mlsys_monitor_notices_total", "opened", "ticket")] == 1
+        page(Notice("resolved", AT, {"model": "spam"}, "ticket", "Over.", (ALERT,)))
+        assert scrape(page.url)[("mlsys_monitor_incident", "model=spam", "ticket")] == 0
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(page.url)
+
+
+def test_the_grafana_dashboard_asks_only_for_what_the_page_shows():
+    board = json.loads(delivery.DASHBOARD.read_text("utf-8"))
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    with delivery.PrometheusPage() as page:
+        page.show("accuracy", 0.9, model="spam")
+        page(NOTICE)
+        shown = {name for name, *_ in scrape(page.url)}
+    for expression in asked:
+        assert any(name in expression for name in shown), expression
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_a_webhook_needs_a_web_address():
+    with pytest.raises(MonitoringError, match="ftp"):
+        delivery.to_webhook("ftp://x")

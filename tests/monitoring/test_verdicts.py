@@ -1,0 +1,165 @@
+"""A verdict finds what moved, keeps quiet about what did not, and says why in a sentence."""
+
+import importlib.util
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from mlsys.monitoring import MonitoringError, Rules, judge, profile
+from mlsys.monitoring.verdict_power import clean_table, false_alarms, power
+
+BESIDE = Path(__file__).parents[3] / "shared" / "oracles"
+RECIPE = Path(os.environ.get("MLSYS_ORACLES", BESIDE)) / "monitoring" / "make.py"
+DRIFTED = {"num_00", "num_05", "num_11", "cat_01", "cat_03"}
+
+
+def pair(n: int = 20_000) -> tuple[pd.DataFrame, pd.DataFrame, set[str]]:
+    """The oracles' rows; without them rows of the same kinds of drift among clean columns."""
+    if RECIPE.is_file():
+        spec = importlib.util.spec_from_file_location("oracle_rows", RECIPE)
+        recipe = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(recipe)
+        return recipe.make(n, False, 42), recipe.make(n, True, 43), DRIFTED
+    rng = np.random.default_rng(0)
+    a, b = (pd.DataFrame(clean_table(rng, n)) for _ in range(2))
+    b["normal 0"] += 0.3
+    b["lognormal 0"] = rng.lognormal(0, 1.2, n)
+    b["uniform"] = rng.beta(1.2, 1, n)
+    new = rng.random(n) < 0.02
+    b["category of 50"] = np.where(new, "new", b["category of 50"].astype(str))
+    return a, b, {"normal 0", "lognormal 0", "uniform", "category of 50"}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return pair()
+
+
+def test_all_that_drifted_is_found_and_nothing_else(rows):
+    reference, current, truth = rows
+    assert set(judge(reference, current).drifted) == truth
+    assert judge(reference, reference).drifted == ()
+
+
+def test_a_stored_profile_gives_the_same_verdicts(rows):
+    reference, current, truth = rows
+    stored = profile(reference)
+    assert set(judge(stored, current).drifted) == truth
+    assert set(judge(stored, profile(current, like=stored)).drifted) == truth
+
+
+@pytest.mark.parametrize("rows_each", [100, 1_000, 10_000])
+def test_clean_data_raise_no_more_alarms_than_the_level(rows_each):
+    # The whole run, 1,000 reports of each size, takes a minute: MLSYS_REPLICATIONS=1000.
+    replications = int(os.environ.get("MLSYS_REPLICATIONS", 0)) or {10_000: 40}.get(rows_each, 100)
+    found = false_alarms(rows_each, replications=replications, seed=7)
+    # The most that a level of 1 % gives, but for one run in a hundred thousand.
+    assert found * replications <= stats.binom.isf(1e-5, replications, Rules().alpha)
+
+
+def test_the_level_is_one_that_a_test_can_miss():
+    # Without the correction for twenty columns a fifth of the reports would be wrong.
+    rng = np.random.default_rng(8)
+    wrong = 0
+    for _ in range(60):
+        report = judge(clean_table(rng, 300), clean_table(rng, 300))
+        wrong += min(one.move.p_value for one in report.verdicts) <= Rules().alpha
+    assert wrong > 3
+
+
+def test_a_move_that_does_not_matter_is_not_raised_however_sure_it_is():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=400_000), rng.normal(0.02, 1, 400_000)
+    one = judge({"x": a}, {"x": b})["x"]
+    assert one.adjusted_p < 1e-6 and not one.drifted
+    assert "not move by enough to matter" in one.sentence
+    assert judge({"x": a}, {"x": b}, rules=Rules(number=0.005)).drifted == ("x",)
+
+
+def test_few_rows_that_moved_far_are_found_too():
+    rng = np.random.default_rng(2)
+    a, b = rng.lognormal(size=50_000), rng.lognormal(size=50_000)
+    b[:900] *= 1000  # 1.8 % of the rows in another unit
+    one = judge({"x": a}, {"x": b})["x"]
+    assert one.move.distance < Rules().number and one.drifted
+
+
+def test_a_move_must_last():
+    rng = np.random.default_rng(3)
+    reference = {"x": rng.normal(size=2_000)}
+    calm, moved = ({"x": rng.normal(m, 1, 2_000)} for m in (0, 0.5))
+    rules = Rules(k=2, n=3)
+    assert judge(reference, [calm, calm, moved], rules=rules).drifted == ()
+    assert "1 of 3 windows" in judge(reference, [calm, calm, moved], rules=rules)["x"].sentence
+    assert judge(reference, [calm, moved, moved], rules=rules).drifted == ("x",)
+    assert judge(reference, [moved, moved, calm, calm, calm], rules=rules).drifted == ()
+
+
+def test_a_column_that_went_null_has_drifted():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=3_000)
+    holes = np.where(rng.random(3_000) < 0.05, np.nan, x)
+    one = judge({"x": x}, {"x": holes})["x"]
+    assert one.drifted and "missing values went from 0.0% to 5" in one.sentence
+    gone = judge({"x": x}, {"x": np.full(3_000, np.nan)})["x"]
+    assert gone.drifted and "no values any more" in gone.sentence
+
+
+def test_a_report_reads_worst_first_and_says_it_in_a_sentence(rows):
+    reference, current, truth = rows
+    report = judge(reference, current)
+    effects = [one.effect for one in report.verdicts[: len(truth)]]
+    assert effects == sorted(effects, reverse=True)
+    assert report.sentence.startswith(f"{len(truth)} of {len(reference.columns)} columns drifted")
+    assert report.sentence.count("\n") == 0 and report.sentence.endswith(".")
+    told = json.loads(report.to_json())
+    assert told["drifted"] == list(report.drifted)
+    assert [row["column"] for row in told["columns"]] == [v.column for v in report.verdicts]
+    assert "Nothing drifted" in judge(reference, reference).sentence
+
+
+def test_a_report_escapes_what_came_from_the_data():
+    name = "<script>alert(1)</script>"
+    a = pd.DataFrame({name: ["=cmd()", "b"] * 500, "+x": np.arange(1000.0)})
+    b = pd.DataFrame({name: ["=cmd()"] * 1000, "+x": np.arange(1000.0)})
+    report = judge(a, b)
+    page, table = report.to_html(title="<b>"), report.to_csv()
+    assert "<script>" not in page and "<b>" not in page and "&lt;script&gt;" in page
+    cells = pd.read_csv(io.StringIO(table), dtype=str, keep_default_na=False)
+    texts = [*cells.columns, *cells.to_numpy().ravel()]
+    assert not [cell for cell in texts if cell.startswith(("=", "+", "@", "\t", "\r"))]
+    assert "'=cmd()" in texts and "'+x" in texts
+
+
+def test_a_column_that_cannot_be_judged_is_named_and_the_rest_is_judged():
+    a = pd.DataFrame({"x": np.arange(500.0), "y": [*"ab"] * 250, "id": np.arange(500) + 2**60})
+    b = pd.DataFrame({"x": np.arange(500.0), "y": np.arange(500.0), "id": np.arange(500) + 2**60})
+    report = judge(a, b)
+    assert [one.column for one in report.verdicts] == ["x"]
+    assert "category" in report.unread["y"] and "2^53" in report.unread["id"]
+    assert "2 more could not be judged" in report.sentence
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [({"k": 3, "n": 2}, "k of n"), ({"alpha": 0}, "alpha"), ({"number": float("nan")}, "floor")],
+)
+def test_rules_that_make_no_sense_are_refused(rules, message):
+    with pytest.raises(MonitoringError, match=message):
+        Rules(**rules)
+
+
+def test_power_grows_with_the_shift_and_names_every_monitor():
+    table = power((0.0, 0.5), rows=600, replications=4).pivot(
+        index="shift", columns="monitor", values="found"
+    )
+    assert set(table.columns) == {"this course's", "evidently", "NannyML", "whylogs"}
+    assert table.loc[0.5, "this course's"] == 1 > table.loc[0.0, "this course's"]
+    few = power((0.1,), rows=600, replications=3, kind="category")
+    assert few.set_index("monitor").loc["this course's", "found"] == 1
