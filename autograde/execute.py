@@ -1,0 +1,327 @@
+"""Steps for nbgrader: `ProtectedExecute` takes the place of its Execute, and runs a submission's
+cells and tests in separate confined processes; `SaveScores` takes the place of SaveAutoGrades, and
+leaves to a person what could not be judged; `LintTests` reads an instructor's tests when an
+assignment is generated. Command line, gradebook, formgrader and feedback stay nbgrader's.
+"""
+
+import atexit
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbconvert.exporters.exporter import ResourcesDict
+from nbformat.notebooknode import NotebookNode
+from nbgrader import utils
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.nbgraderformat import MetadataValidator, ValidationError
+from nbgrader.preprocessors import (
+    CheckCellMetadata,
+    Execute,
+    NbGraderPreprocessor,
+    SaveAutoGrades,
+)
+from traitlets import Bool, Integer
+from traitlets.log import get_logger
+
+from autograde import sandbox
+from autograde.protect.analysis import lint
+from autograde.protect.plan import (
+    Course,
+    Known,
+    course_without_source,
+    is_test,
+    plan,
+    read_course,
+)
+from autograde.protect.supervisor import Bounds, Outcome, Output, Session, Zygote
+
+_zygotes: dict[tuple[str, ...], Zygote] = {}
+_courses: dict[tuple[Path, int], Course] = {}
+_known: dict[tuple[str, Path, int], dict[str, Known]] = {}
+_valid: set[tuple[str, str]] = set()
+_lock = threading.Lock()
+_MOST_ZYGOTES = 4
+
+
+class ProtectedExecute(Execute):
+    """Runs the student's cells in a sandbox and the tests outside of it."""
+
+    memory = Integer(4_000_000_000, help="Bytes of memory of each process.").tag(config=True)
+    processes = Integer(64, help="Processes and threads of a submission.").tag(config=True)
+    folder_bytes = Integer(500_000_000, help="Bytes a submission may write.").tag(config=True)
+    restarts = Integer(5, help="How often an ended submission goes on.").tag(config=True)
+    trust_submissions = Bool(
+        False, help="Grade although this machine's sandbox lacks a layer that matters."
+    ).tag(config=True)
+
+    def preprocess(
+        self, nb: NotebookNode, resources: ResourcesDict, km: Any = None
+    ) -> tuple[NotebookNode, ResourcesDict]:
+        rows = _doctor()
+        if not self.trust_submissions and not sandbox.is_enough(rows):
+            missing = ", ".join(row.layer for row in rows if not row.works)
+            raise sandbox.SandboxError(
+                f"This machine's sandbox lacks {missing}; to grade work that you trust all the "
+                "same, set c.ProtectedExecute.trust_submissions = True."
+            )
+        known = self._known(resources)
+        source = self._source(resources)
+        course = self._course(source) if source else course_without_source(nb, known)
+        required = tuple(
+            row.layer for row in rows if row.works and row.layer in ("user", "landlock", "seccomp")
+        )
+        bounds = Bounds(
+            memory=self.memory,
+            processes=self.processes,
+            folder_bytes=self.folder_bytes,
+            restarts=self.restarts,
+            required=("limits", *required),
+        )
+        report: dict[str, Any] = {"review": {}, "events": {}, "seconds": {}, "unprotected": []}
+        resources["autograde"] = report
+        files = Path(resources.get("metadata", {}).get("path") or ".")
+        for cell in nb.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        with Session(
+            _zygote(course.imports),
+            course.names,
+            files=files,
+            helpers=source.parent if source else None,
+            bounds=bounds,
+        ) as session:
+            for place, step in plan(nb, course, known, seconds=float(self.timeout or 30)):
+                outcome = session.run(step)
+                if place is not None:
+                    _record(nb.cells[place], place, step.test, outcome, report)
+            report["layers"] = session.layers
+        return nb, resources
+
+    def _file(self, folder: str, resources: ResourcesDict) -> Path:
+        about, course = resources["nbgrader"], CourseDirectory(config=self.config)
+        path = course.format_path(getattr(course, folder), ".", about["assignment"])
+        return Path(path) / f"{about['notebook']}.ipynb"
+
+    def _source(self, resources: ResourcesDict) -> Path | None:
+        path = self._file("source_directory", resources)
+        return path if path.is_file() else None
+
+    def _course(self, path: Path) -> Course:
+        key = (path, path.stat().st_mtime_ns)
+        if key not in _courses:
+            _courses[key] = read_course(nbformat.read(path, as_version=4))
+        return _courses[key]
+
+    def _known(self, resources: ResourcesDict) -> Mapping[str, Known]:
+        """The instructor's own cells as the gradebook has them, by grade id. They change only when
+        the assignment is generated anew, which writes the released notebook.
+        """
+        about, released = resources["nbgrader"], self._file("release_directory", resources)
+        key = (about["db_url"], released, released.stat().st_mtime_ns if released.is_file() else 0)
+        if key in _known:
+            return _known[key]
+        with Gradebook(about["db_url"]) as book:
+            notebook = book.find_notebook(about["notebook"], about["assignment"])
+            graded = {cell.name for cell in notebook.grade_cells}
+            solved = {cell.name for cell in notebook.solution_cells}
+            found = {
+                cell.name: Known(cell.source, cell.name in graded - solved)
+                for cell in notebook.source_cells
+                if cell.locked and cell.cell_type == "code"
+            }
+        if released.is_file():
+            _known[key] = found
+        return found
+
+
+def _doctor() -> list[sandbox.Row]:
+    with _lock:
+        if not hasattr(_doctor, "rows"):
+            _doctor.rows = sandbox.doctor()
+        return _doctor.rows
+
+
+def _zygote(imports: tuple[str, ...]) -> Zygote:
+    """The warm process for these imports, started when it is first needed."""
+    with _lock:
+        zygote = _zygotes.pop(imports, None)
+        if zygote is not None and zygote.process.poll() is not None:
+            zygote.close()
+            zygote = None
+        if zygote is None:
+            while len(_zygotes) >= _MOST_ZYGOTES:
+                _zygotes.pop(next(iter(_zygotes))).close()
+            zygote = Zygote(imports)
+            if zygote.threads > 1:
+                get_logger().warning(
+                    "Importing %s starts threads; a submission may hang that needs them.",
+                    ", ".join(imports),
+                )
+        _zygotes[imports] = zygote
+        return zygote
+
+
+@atexit.register
+def close_zygotes() -> None:
+    """End the warm processes; the next notebook starts its own."""
+    with _lock:
+        while _zygotes:
+            _zygotes.popitem()[1].close()
+
+
+def _record(
+    cell: NotebookNode, place: int, test: bool, outcome: Outcome, report: dict[str, Any]
+) -> None:
+    name = cell.metadata.get("nbgrader", {}).get("grade_id", str(place))
+    report["seconds"][name] = outcome.seconds
+    if outcome.event:
+        report["events"][name] = outcome.event
+    if is_test(cell) and not test:
+        report["unprotected"].append(name)
+    cell.execution_count = place + 1
+    cell.outputs = [node for output in outcome.outputs if (node := _node(output, place + 1))]
+    if is_test(cell):
+        cell.outputs = [_as_standard_output(output) for output in cell.outputs]
+    if outcome.checks:
+        _score_checks(cell, outcome)
+    if outcome.review:
+        report["review"][name] = outcome.review
+        text = f"a person must decide: {outcome.review}"
+        cell.outputs.append(
+            nbformat.v4.new_output(
+                "error", ename="NeedsReview", evalue=text, traceback=[f"NeedsReview: {text}"]
+            )
+        )
+
+
+def _node(output: Output, count: int) -> NotebookNode | None:
+    if output.output_type == "stream" and output.name in ("stdout", "stderr"):
+        return nbformat.v4.new_output("stream", name=output.name, text=output.text)
+    if output.output_type == "error":
+        return nbformat.v4.new_output(
+            "error", ename=output.ename, evalue=output.evalue, traceback=output.traceback
+        )
+    if output.output_type == "display_data":
+        return nbformat.v4.new_output("display_data", data=dict(output.data))
+    if output.output_type == "execute_result":
+        return nbformat.v4.new_output(
+            "execute_result", data=dict(output.data), execution_count=count
+        )
+    return None
+
+
+def _as_standard_output(output: NotebookNode) -> NotebookNode:
+    """nbgrader takes standard error in a test for a failure; a warning is none."""
+    if output.output_type == "stream" and output.name == "stderr":
+        output.name = "stdout"
+    return output
+
+
+def _score_checks(cell: NotebookNode, outcome: Outcome) -> None:
+    """Give the cell the points of its named checks, as nbgrader's partial credit."""
+    points = float(cell.metadata.nbgrader["points"])
+    failed_outside = any(output.output_type == "error" for output in cell.outputs)
+    passed = sum(worth for _, worth, well, _ in outcome.checks if well)
+    lost = sum(worth for _, worth, well, _ in outcome.checks if not well)
+    earned = passed if failed_outside else points - lost
+    earned = max(0.0, min(points, earned))
+    kept = []
+    for output in cell.outputs:
+        if output.output_type == "error":
+            text = "\n".join(output.traceback) + "\n"
+            kept.append(nbformat.v4.new_output("stream", name="stdout", text=text))
+        elif output.output_type != "execute_result":
+            kept.append(output)
+    if earned < points:
+        kept.append(
+            nbformat.v4.new_output(
+                "execute_result",
+                data={"text/plain": f"{earned:g}"},
+                execution_count=cell.execution_count,
+            )
+        )
+    cell.outputs = kept
+
+
+class SaveScores(SaveAutoGrades):
+    """nbgrader's scores, written at once instead of cell by cell; what could not be judged waits
+    for a person instead of getting 0."""
+
+    def preprocess(
+        self, nb: NotebookNode, resources: ResourcesDict
+    ) -> tuple[NotebookNode, ResourcesDict]:
+        about = resources["nbgrader"]
+        review = resources.get("autograde", {}).get("review", {})
+        with Gradebook(about["db_url"]) as book:
+            submitted = book.find_submission_notebook(
+                about["notebook"], about["assignment"], about["student"]
+            )
+            source = submitted.notebook
+            cells = [*source.grade_cells, *source.solution_cells, *source.task_cells]
+            names = {cell.id: cell.name for cell in cells}
+            grades = {names[grade.cell_id]: grade for grade in submitted.grades}
+            comments = {names[comment.cell_id]: comment for comment in submitted.comments}
+            for cell in nb.cells:
+                name = cell.metadata.get("nbgrader", {}).get("grade_id")
+                if utils.is_grade(cell):
+                    self._score(cell, _entry(grades, name), waits=name in review)
+                if utils.is_solution(cell) or utils.is_task(cell):
+                    unchanged = cell.metadata.nbgrader.get("checksum") == utils.compute_checksum(
+                        cell
+                    )
+                    empty = unchanged and not utils.is_task(cell)
+                    _entry(comments, name).auto_comment = "No response." if empty else None
+            book.db.commit()
+        return nb, resources
+
+    def _score(self, cell: NotebookNode, grade: Any, *, waits: bool) -> None:
+        grade.auto_score = None if waits else utils.determine_grade(cell, self.log)[0]
+        # A score given by hand, and what no machine can judge, is a person's to confirm.
+        grade.needs_manual_grade = grade.manual_score is not None or grade.auto_score is None
+
+
+def _entry(entries: dict[str, Any], name: str | None) -> Any:
+    if name not in entries:
+        raise MissingEntry(f"No such cell in the gradebook: {name}")
+    return entries[name]
+
+
+class _Validator(MetadataValidator):
+    """Checks each metadata once: a class hands in the same ones again and again."""
+
+    def validate_cell(self, cell: NotebookNode) -> None:
+        key = (cell.cell_type, json.dumps(cell.metadata.get("nbgrader"), sort_keys=True))
+        if key in _valid:
+            return
+        super().validate_cell(cell)
+        if len(_valid) < 100_000:
+            _valid.add(key)
+
+
+class CheckMetadata(CheckCellMetadata):
+    """nbgrader's check of its metadata, without checking the schema itself for each cell."""
+
+    def preprocess(
+        self, nb: NotebookNode, resources: ResourcesDict
+    ) -> tuple[NotebookNode, ResourcesDict]:
+        try:
+            _Validator().validate_nb(nb)
+        except ValidationError:
+            return super().preprocess(nb, resources)  # which says what is wrong
+        return nb, resources
+
+
+class LintTests(NbGraderPreprocessor):
+    """Warns, when an assignment is generated, of tests that cannot run outside the student's
+    process or that a submission could fool, and says how to write them."""
+
+    def preprocess(
+        self, nb: NotebookNode, resources: ResourcesDict
+    ) -> tuple[NotebookNode, ResourcesDict]:
+        for finding in lint(nb):
+            self.log.warning("%s", finding)
+        return nb, resources

@@ -1,0 +1,244 @@
+"""Reads an instructor's tests before any submission runs: what cannot run outside the student's
+process, what a submission could fool, what will be slow. Each finding names the line and says how
+to write it instead.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nbformat.notebooknode import NotebookNode
+
+from autograde.protect import names as cells
+from autograde.protect.plan import is_solution, is_test, options_of
+
+_MANY_CALLS = 20_000
+_VERDICTS = {"equals", "is_correct", "is_valid", "check", "verify", "passed", "test", "validate"}
+_HIDDEN_LABELS = ("y_test", "y_true", "y_hidden", "expected", "answer", "truth", "labels_test")
+_UNPICKLES = {
+    ("pickle", "load"), ("pickle", "loads"), ("joblib", "load"), ("pd", "read_pickle"),
+    ("torch", "load"), ("dill", "load"), ("cloudpickle", "load"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One weakness of one test. `kind` is "refused" if the test cannot run protected, "weak" if a
+    submission could gain from it, "slow" or "changed" if it runs but not as it did in one process.
+    """
+
+    cell: str
+    line: int
+    kind: str
+    what: str
+    rewrite: str
+
+    def __str__(self) -> str:
+        return f"{self.cell}, line {self.line}: {self.what}. {self.rewrite}"
+
+
+def lint(notebook: NotebookNode) -> list[Finding]:
+    """Findings in the test cells of a source notebook, in order."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    solutions = [cell.source for cell in code if is_solution(cell)]
+    facts = _Facts(solutions)
+    findings: list[Finding] = []
+    for cell in code:
+        name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+        if is_test(cell) and not options_of(cell).unprotected:
+            tree = cells.parse(cell.source)
+            if tree is None:
+                findings.append(Finding(name, 1, "refused", "it is no Python", "Correct it."))
+                continue
+            found = _Reader(name, facts, options_of(cell).write_back).read(tree)
+            findings += sorted(found, key=lambda finding: finding.line)
+    return findings
+
+
+class _Facts:
+    """What the reference solutions define: names, classes, generators, parameters they change."""
+
+    def __init__(self, solutions: list[str]) -> None:
+        self.names: set[str] = set()
+        self.classes: dict[str, set[str]] = {}
+        self.changes: set[str] = set()
+        self.globals: set[str] = set()
+        for source in solutions:
+            self.names |= cells.bound(source)
+            self.globals |= cells.used_in_functions(source)
+            for node in ast.walk(cells.parse(source) or ast.Module([], [])):
+                if isinstance(node, ast.ClassDef):
+                    functions = (n for n in node.body if isinstance(n, ast.FunctionDef))
+                    self.classes[node.name] = {function.name for function in functions}
+                elif isinstance(node, ast.FunctionDef) and changes_argument(node):
+                    self.changes.add(node.name)
+
+
+def changes_argument(function: ast.FunctionDef) -> bool:
+    """Whether a function assigns into one of its parameters or calls a method that changes it."""
+    parameters = {argument.arg for argument in function.args.args}
+    changing = {"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update",
+                "add", "discard", "setdefault", "fill"}  # fmt: skip
+    for node in ast.walk(function):
+        target = None
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            target = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            target = node.func.value if node.func.attr in changing else None
+        if isinstance(target, ast.Name) and target.id in parameters:
+            return True
+    return False
+
+
+class _Reader:
+    def __init__(self, cell: str, facts: _Facts, write_back: bool) -> None:
+        self.cell, self.facts, self.write_back = cell, facts, write_back
+
+    def read(self, tree: ast.Module) -> Iterator[Finding]:
+        for node in ast.walk(tree):
+            check = getattr(self, f"on_{type(node).__name__.lower()}", None)
+            if check is not None:
+                yield from check(node)
+        yield from self.loops(tree, 1)
+
+    def found(self, node: ast.AST, kind: str, what: str, rewrite: str) -> Finding:
+        return Finding(self.cell, getattr(node, "lineno", 1), kind, what, rewrite)
+
+    def is_students(self, node: ast.AST) -> bool:
+        return any(isinstance(n, ast.Name) and n.id in self.facts.names for n in ast.walk(node))
+
+    def on_assert(self, node: ast.Assert) -> Iterator[Finding]:
+        test = node.test
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            compared = test.operand
+            if isinstance(compared, ast.Compare) and isinstance(
+                compared.ops[0], ast.Gt | ast.GtE | ast.Lt | ast.LtE
+            ):
+                yield self.found(
+                    node, "weak", "`not a > b` is true of nan as well",
+                    f"Write `assert {_turned(compared)}`.",
+                )  # fmt: skip
+        if isinstance(test, ast.Call) and isinstance(test.func, ast.Attribute):
+            yield from self.verdict(node, test.func.value, test.func.attr)
+        if isinstance(test, ast.Compare):
+            yield from self.compared(node, test)
+
+    def verdict(self, node: ast.AST, owner: ast.AST, name: str) -> Iterator[Finding]:
+        defined = any(name in methods for methods in self.facts.classes.values())
+        if (defined or name in _VERDICTS) and self.is_students(owner):
+            yield self.found(
+                node, "weak", f"the student's own method {name!r} is the judge",
+                "Compare values that it returns, or attributes, with the expected ones.",
+            )  # fmt: skip
+
+    def compared(self, node: ast.AST, test: ast.Compare) -> Iterator[Finding]:
+        made = [
+            side.func.id
+            for side in (test.left, *test.comparators)
+            if isinstance(side, ast.Call) and isinstance(side.func, ast.Name)
+        ]
+        if any("__eq__" in self.facts.classes.get(name, ()) for name in made):
+            yield self.found(
+                node, "weak", "the student's own __eq__ is the judge",
+                "Compare attributes, and assert that unequal objects are unequal as well.",
+            )  # fmt: skip
+
+    def on_classdef(self, node: ast.ClassDef) -> Iterator[Finding]:
+        if any(isinstance(b, ast.Name) and b.id in self.facts.names for b in node.bases):
+            yield self.found(
+                node, "refused", "it subclasses a student's class",
+                "Have the students write the subclass too, or test the class by its methods.",
+            )  # fmt: skip
+
+    def on_attribute(self, node: ast.Attribute) -> Iterator[Finding]:
+        if node.attr in ("__code__", "__globals__", "__closure__") and self.is_students(node.value):
+            yield self.found(
+                node, "refused", f"it reads {node.attr} of a student's function",
+                "Use inspect.signature or inspect.getsource.",
+            )  # fmt: skip
+        if isinstance(node.ctx, ast.Store) and self.is_students(node.value):
+            yield self.found(
+                node, "changed", "it sets an attribute of a student's object",
+                "That works; a module that it replaces something in stays the student's own.",
+            )  # fmt: skip
+
+    def on_call(self, node: ast.Call) -> Iterator[Finding]:
+        callee = node.func
+        if isinstance(callee, ast.Attribute) and isinstance(callee.value, ast.Name):
+            if (callee.value.id, callee.attr) in _UNPICKLES:
+                yield self.found(
+                    node, "refused", "it unpickles, which can run the student's code",
+                    "Have the students' code load the file and compare what it returns.",
+                )  # fmt: skip
+            if callee.attr == "asdict" and any(map(self.is_students, node.args)):
+                yield self.found(
+                    node, "refused", "dataclasses.asdict needs the class itself", "Use vars()."
+                )
+        if not self.is_students(callee):
+            return
+        for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
+            if isinstance(given, ast.Name) and given.id in _HIDDEN_LABELS:
+                yield self.found(
+                    given, "weak", f"the student's code is handed {given.id!r}",
+                    "Ask for predictions and score them in the test.",
+                )  # fmt: skip
+
+    def on_expr(self, node: ast.Expr) -> Iterator[Finding]:
+        call = node.value
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Name)
+            and call.func.id in self.facts.changes
+            and not self.write_back
+        ):
+            yield self.found(
+                node, "changed", f"{call.func.id} changes its argument, of which it gets a copy",
+                'Set the cell\'s metadata "autograde": {"write_back": true}.',
+            )  # fmt: skip
+
+    def on_assign(self, node: ast.Assign) -> Iterator[Finding]:
+        for target in node.targets:
+            if (
+                isinstance(target, ast.Attribute)
+                and isinstance(target.value, ast.Name)
+                and target.value.id == "sys"
+                and target.attr == "stdin"
+            ):
+                yield self.found(
+                    node, "changed", "sys.stdin is replaced here, not in the student's process",
+                    'Patch input: `with patch("builtins.input", return_value="3"):`.',
+                )  # fmt: skip
+
+    def loops(self, node: ast.AST, times: int) -> Iterator[Finding]:
+        """Loops over a constant range around a student's call."""
+        for child in ast.iter_child_nodes(node):
+            count = times
+            if isinstance(child, ast.For):
+                count *= _range_length(child.iter)
+            if isinstance(child, ast.comprehension):
+                continue
+            if isinstance(child, ast.ListComp | ast.GeneratorExp | ast.SetComp):
+                for part in child.generators:
+                    count *= _range_length(part.iter)
+            if isinstance(child, ast.Call) and self.is_students(child.func) and count > _MANY_CALLS:
+                yield self.found(
+                    child, "slow", f"about {count:,} calls of the student's code, each some 0.1 ms",
+                    "Pass an array or a list at once, or sample fewer cases.",
+                )  # fmt: skip
+                continue
+            yield from self.loops(child, count)
+
+
+def _range_length(node: ast.AST) -> int:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
+        try:
+            return max(1, len(range(*(ast.literal_eval(a) for a in node.args))))
+        except (ValueError, TypeError, OverflowError):
+            return 1
+    return 1
+
+
+def _turned(compared: ast.Compare) -> str:
+    turned = {ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Lt: ast.GtE, ast.LtE: ast.Gt}
+    kind = turned[type(compared.ops[0])]
+    return ast.unparse(ast.Compare(compared.left, [kind()], compared.comparators))

@@ -1,0 +1,262 @@
+"""The trusted process: runs the instructor's cells with clean libraries. The names that the
+reference solution defines are looked up in the student's process whenever a test uses them; all
+else is the instructor's own. Says of each cell what it showed, what it found, and whether a person
+must decide.
+"""
+
+import ast
+import asyncio
+import builtins
+import contextlib
+import inspect
+import io
+import pickle
+import random
+import select
+import signal
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from autograde import checks
+from autograde.protect import codec, proxies
+from autograde.protect.errors import Refused, Stopped
+from autograde.protect.link import Link
+from autograde.protect.shell import Recorder, Stream, brief_traceback
+from autograde.protect.wire import Closed, Wire
+
+_FILE = "<test>"
+
+
+class Namespace(dict):
+    """Globals of the test cells: the student's names are fetched, and fetched anew when a call may
+    have changed them. A name that a test binds is the test's until a student's cell binds it again.
+    """
+
+    def __init__(self, link: Link, student: set[str], passed_on: set[str]) -> None:
+        super().__init__(__name__="__main__", __builtins__=builtins)
+        self.link, self.student, self.passed_on = link, student, passed_on
+        self.fetched: dict[str, Any] = {}
+        self.own: set[str] = set()
+        self.testing = False
+
+    def fetch(self, names: set[str]) -> None:
+        wanted = sorted(names & self.student - self.own - self.fetched.keys())
+        if wanted:
+            found = self.link.ask("names", wanted)
+            self.fetched.update({n: v for n, v in found.items() if n in wanted})
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.student or name in self.own:
+            return dict.__getitem__(self, name)
+        for changed in self.link.changed:
+            self.fetched.pop(changed, None)
+        self.link.changed.clear()
+        if name not in self.fetched:
+            self.fetch({name})
+        return self.fetched[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        dict.__setitem__(self, name, value)
+        if name in self.student:
+            self.own.add(name)
+        if self.testing and name in self.passed_on:
+            with contextlib.suppress(codec.CodecError):
+                self.link.ask("assign", name, value)
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            self[name]
+        except KeyError:
+            return False
+        return True
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def bound(self, names: list[str]) -> None:
+        """A student's cell has run: what it binds is the student's again."""
+        self.fetched.clear()
+        for name in self.student.intersection(names):
+            self.own.discard(name)
+            dict.pop(self, name, None)
+
+
+class _Main(types.ModuleType):
+    """`__main__` for what looks names up there: `unittest.mock.patch("__main__.helper")`."""
+
+    def __getattr__(self, name: str) -> Any:
+        namespace = self.__dict__["_namespace"]
+        if name.startswith("__") or name not in namespace:
+            raise AttributeError(f"module '__main__' has no attribute {name!r}")
+        return namespace[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        namespace = self.__dict__["_namespace"]
+        testing, namespace.testing = namespace.testing, True
+        namespace[name] = value
+        namespace.testing = testing
+
+    def __delattr__(self, name: str) -> None:
+        dict.pop(self.__dict__["_namespace"], name, None)
+
+
+class _NoIPython:
+    """Magics in an instructor's cell have no effect here."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments, **keywords: None
+
+
+class Trusted:
+    """Serves the supervisor: cells in, outcomes out."""
+
+    def __init__(self, control: Wire, calls: Wire) -> None:
+        self.control = control
+        self.link = Link(calls)
+        self.namespace = Namespace(self.link, set(), set())
+        self.namespace["get_ipython"] = _NoIPython
+        with contextlib.suppress(ImportError):
+            from IPython.display import display
+
+            dict.__setitem__(self.namespace, "display", display)
+        main = _Main("__main__")
+        main.__dict__["_namespace"] = self.namespace
+        sys.modules["__main__"] = main
+        self.used: set[str] = set()
+
+    def serve(self) -> None:
+        """Answer until the supervisor is gone."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        with contextlib.suppress(Closed):
+            while True:
+                poll.poll()
+                order = msgspec.json.decode(self.control.receive())
+                if order["op"] == "names":
+                    self.namespace.student.update(order["student"])
+                    self.namespace.passed_on.update(order["passed_on"])
+                    sys.path.append(order["helpers"])
+                    continue
+                self.namespace.bound(order["bound"])
+                outcome = self.run(
+                    order["source"], order["seconds"], test=order["op"] == "test",
+                    write_back=order["write_back"], call_seconds=order["call_seconds"],
+                )  # fmt: skip
+                self.control.send(msgspec.json.encode(outcome))
+
+    def run(
+        self,
+        source: str,
+        seconds: float,
+        *,
+        test: bool,
+        write_back: bool = False,
+        call_seconds: float | None = None,
+    ) -> dict[str, Any]:
+        """Run one cell within `seconds` and say what came of it."""
+        link, recorder = self.link, Recorder()
+        checks.verdicts.clear()
+        link.hung, link.write_back, link.call_seconds = False, write_back, call_seconds
+        link.deadline = time.monotonic() + seconds
+        self.namespace.testing = test
+        outcome: dict[str, Any] = {"refused": "", "overdue": False, "failed": False}
+        before = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = Stream(recorder, "stdout", 1), Stream(recorder, "stderr", 2)
+        signal.signal(signal.SIGALRM, _ring)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            try:
+                self._execute(source, recorder)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except Refused as refusal:
+            outcome["refused"] = str(refusal)
+        except Stopped:
+            outcome["overdue"] = True
+        except BaseException as error:
+            outcome["failed"] = True
+            lines = brief_traceback(error)
+            lines += getattr(error, "__dict__", {}).get("_student_traceback", [])
+            recorder.error(error, lines)
+        finally:
+            sys.stdout, sys.stderr = before
+            link.deadline = None
+        outcome["hung"] = link.hung
+        outcome["lost"] = bool(link.lost)
+        outcome["checks"] = [[v.name, v.points, v.passed, v.message] for v in checks.verdicts]
+        outcome["outputs"] = recorder.take()
+        return outcome
+
+    def _execute(self, source: str, recorder: Recorder) -> None:
+        tree = ast.parse(source, _FILE)
+        last = None
+        if tree.body and isinstance(tree.body[-1], ast.Expr) and not _is_silenced(source):
+            last = ast.Expression(tree.body.pop().value)
+        self.used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        if last is not None:
+            self.used |= {node.id for node in ast.walk(last) if isinstance(node, ast.Name)}
+        self.namespace.fetch(self.used)
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        self._evaluate(compile(tree, _FILE, "exec", flags=flags))
+        if last is not None:
+            value = self._evaluate(compile(last, _FILE, "eval", flags=flags))
+            if value is not None:
+                recorder.display("execute_result", {"text/plain": repr(value)[:10_000]})
+
+    def _evaluate(self, code: types.CodeType) -> Any:
+        value = eval(code, self.namespace)
+        if inspect.CO_COROUTINE & code.co_flags:
+            return asyncio.run(value)
+        return value
+
+
+def _is_silenced(source: str) -> bool:
+    return source.rstrip().endswith(";")
+
+
+def _ring(number: int, frame: Any) -> None:
+    raise Stopped("the cell's time is over")
+
+
+def _know_sources() -> None:
+    """Let `inspect.getsource` read the student's functions and classes."""
+    original = inspect.getsource
+
+    def getsource(value: Any) -> str:
+        if proxies.is_proxy(value) and not isinstance(type(value), proxies.StandIn):
+            link = value._link if isinstance(value, proxies.StandIn) else value._talk
+            return link.ask("source", value)
+        return original(value)
+
+    inspect.getsource = getsource
+
+
+def _forbid_pickles() -> None:
+    """A pickle that the student's code wrote would run the student's code here."""
+
+    def refuse(*arguments: Any, **keywords: Any) -> Any:
+        raise Refused("the test unpickles a file or bytes, which could run the student's code")
+
+    pickle.load = pickle.loads = pickle.Unpickler = refuse
+    pickle._Unpickler.load = refuse
+
+
+def main(control: Wire, calls: Wire) -> None:
+    """Become the trusted process; returns when the supervisor is gone."""
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    # The working folder is the student's to write: no module is ever imported from there.
+    sys.path[:] = [folder for folder in sys.path if folder not in ("", str(Path.cwd()))]
+    sys.stdin = io.StringIO()
+    _know_sources()
+    _forbid_pickles()
+    Trusted(control, calls).serve()

@@ -1,0 +1,166 @@
+"""A process that has imported what an assignment imports, has one thread, and forks a fresh pair of
+processes for each submission in milliseconds. It never sees a solution or a test: what is not in
+its memory cannot be found in its children's.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import msgspec
+
+from autograde.protect import child, trusted
+from autograde.protect.shell import make_shell
+from autograde.protect.wire import Wire, receive_sockets
+from autograde.sandbox import kernel
+from autograde.sandbox.layers import Policy, confine, isolate
+
+
+def main(number: int) -> None:
+    """Serve the supervisor on the socket with this file descriptor until it is gone."""
+    supervisor = socket.socket(fileno=number)
+    order = json.loads(supervisor.recv(1 << 16))
+    failed = preload(order["imports"])
+    shell = make_shell()
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
+    supervisor.sendall(json.dumps({"failed": failed, "threads": threads()}).encode())
+    while True:
+        message, sockets = receive_sockets(supervisor)
+        if not message:
+            return
+        policies = [msgspec.convert(p, Policy) for p in json.loads(message)]
+        pids = []
+        for role, policy, pair in zip(("child", "trusted"), policies, (sockets[:2], sockets[2:])):
+            pids.append(_launch(role, policy, pair, shell, supervisor))
+        for sock in sockets:
+            sock.close()
+        supervisor.sendall(json.dumps(pids).encode())
+
+
+def preload(names: list[str]) -> list[str]:
+    """Import modules by name; returns those that could not be."""
+    failed = []
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    for name in ("autograde.protect.tables", "autograde.checks", *names):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module(name)
+        except BaseException:
+            failed.append(name)
+    return failed
+
+
+def threads() -> int:
+    """Threads of this process; only one may be there when it forks."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.is_dir() else 1
+
+
+def _launch(
+    role: str,
+    policy: Policy,
+    sockets: list[socket.socket],
+    shell: object,
+    supervisor: socket.socket,
+) -> list[int]:
+    """Fork a guard, which makes the namespaces and forks the process proper; returns both pids."""
+    reader, writer = os.pipe()
+    guard = os.fork()
+    if guard:
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            told = pipe.read(8)
+        return [guard, int.from_bytes(told, "little")]
+    try:
+        supervisor.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        if kernel.LINUX:
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
+            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        layers = isolate(policy)
+        inner = os.fork()
+        if inner == 0:
+            _become(role, policy, sockets, shell, layers)
+        os.write(writer, inner.to_bytes(8, "little"))
+        os.closerange(0, 1024)
+        os.waitpid(inner, 0)
+        _end_orphans()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def _become(
+    role: str, policy: Policy, sockets: list[socket.socket], shell: object, layers: list[str]
+) -> None:
+    try:
+        control, calls = (Wire(sock) for sock in sockets)
+        os.chdir(policy.folder)
+        _point_outputs_at(policy.folder if role == "child" else None)
+        kept = {control.fileno(), calls.fileno()}
+        for number in range(3, 256):
+            if number not in kept:
+                with contextlib.suppress(OSError):
+                    os.close(number)
+        os.environ.update(HOME=policy.folder, TMPDIR=policy.folder, MPLCONFIGDIR=policy.folder)
+        tempfile.tempdir = None
+        try:
+            layers = layers + confine(policy, isolated="namespaces" in layers)
+        except Exception as error:
+            control.send(msgspec.json.encode({"problem": str(error)}))
+            os._exit(1)
+        control.send(msgspec.json.encode({"layers": layers}))
+        if role == "child":
+            child.main(shell, control, calls)
+        else:
+            trusted.main(control, calls)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def _point_outputs_at(folder: str | None) -> None:
+    """Standard input is empty; what is written past Python goes to a file without a name."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    if folder is None:
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        return
+    number, path = tempfile.mkstemp(dir=folder)
+    os.unlink(path)  # noqa: PTH108  (the descriptor is all that is wanted)
+    os.set_inheritable(number, True)
+    os.dup2(number, 1)
+    os.dup2(number, 2)
+
+
+def _end_orphans() -> None:
+    """Where no namespace ends them, end what the process has left behind."""
+    listing = Path(f"/proc/self/task/{os.getpid()}/children")
+    stop = time.monotonic() + 2
+    while time.monotonic() < stop and listing.is_file():
+        orphans = listing.read_text().split()
+        if not orphans:
+            return
+        for orphan in orphans:
+            with contextlib.suppress(OSError):
+                os.kill(int(orphan), signal.SIGKILL)
+                os.waitpid(int(orphan), 0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

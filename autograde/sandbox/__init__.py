@@ -1,0 +1,9 @@
+"""Confines a process that runs work nobody vouches for. `enter` puts on every layer that this
+machine has, and `doctor` says which those are and what is left without the others. Linux has them
+all without root; elsewhere only limits of resources are put on, and that is said plainly.
+"""
+
+from autograde.sandbox.doctor import Row, doctor, is_enough
+from autograde.sandbox.layers import Policy, SandboxError, confine, isolate
+
+__all__ = ["Policy", "Row", "SandboxError", "confine", "doctor", "is_enough", "isolate"]

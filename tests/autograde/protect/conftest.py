@@ -1,0 +1,34 @@
+"""One warm process for all tests, and a way to run a student's text and a test's text in it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from autograde.protect import names as cells
+from autograde.protect.supervisor import Bounds, Names, Outcome, Session, Step, Zygote
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    with Zygote(["numpy", "pandas"]) as warm:
+        yield warm
+
+
+@pytest.fixture
+def judge(zygote: Zygote) -> Callable[..., Outcome]:
+    """`judge(student, test)`: the last test's outcome, after a student's cell ran."""
+
+    def run(student: str, *tests: str, seconds: float = 10, setup: str = "", **options) -> Outcome:
+        names = Names(
+            frozenset(cells.bound(student, imports=True)),
+            frozenset(cells.used_in_functions(student)),
+        )
+        with Session(zygote, names, bounds=Bounds(memory=2_000_000_000)) as session:
+            if setup:
+                session.run(Step(student=setup, trusted=setup))
+            session.run(Step(student=student))
+            for test in tests:
+                outcome = session.run(Step(trusted=test, test=True, seconds=seconds, **options))
+            return outcome
+
+    return run

@@ -1,0 +1,132 @@
+"""What the supervisor does when a submission's processes misbehave, and that it leaves nothing."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+from judging import verdict
+
+from autograde.protect.supervisor import Bounds, Names, Session, Step
+
+NAMES = Names(frozenset({"f", "g"}))
+
+
+def errors(outcome) -> list[str]:
+    return [output.ename for output in outcome.outputs if output.output_type == "error"]
+
+
+def test_a_cell_that_hangs_is_interrupted_and_keeps_its_process(zygote):
+    with Session(zygote, NAMES) as session:
+        session.run(Step(student="def f(): return 1"))
+        hung = session.run(Step(student="print('so far')\nwhile True: pass", seconds=0.3))
+        assert errors(hung)[-1] == "CellTimeoutError"
+        assert hung.outputs[0].text == "so far\n"
+        assert verdict(session.run(Step(trusted="assert f() == 1", test=True))) == "passed"
+        assert session.restarts == 0
+
+
+def test_a_cell_that_does_not_obey_is_ended_and_the_others_run_again(zygote):
+    stubborn = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+    with Session(zygote, NAMES) as session:
+        session.run(Step(student="def f(): return 1"))
+        session.run(Step(student=stubborn, seconds=0.3))
+        session.run(Step(student="def g(): return f() + 1"))
+        assert verdict(session.run(Step(trusted="assert g() == 2", test=True))) == "passed"
+        assert session.restarts == 1
+
+
+def test_a_hung_call_fails_its_test_only(zygote):
+    with Session(zygote, NAMES) as session:
+        session.run(Step(student="import time\ndef f():\n    while True: pass\ndef g(): return 2"))
+        step = Step(trusted="f()", test=True, seconds=5, call_seconds=0.3)
+        assert verdict(session.run(step)) == "CellTimeoutError"
+        assert verdict(session.run(Step(trusted="assert g() == 2", test=True))) == "passed"
+
+
+def test_a_loop_of_the_tests_own_ends_at_the_deadline(zygote):
+    with Session(zygote, NAMES) as session:
+        session.run(Step(student="def g(): return 2"))
+        outcome = session.run(Step(trusted="while True: pass", test=True, seconds=0.3))
+        assert verdict(outcome) == "CellTimeoutError"
+        assert verdict(session.run(Step(trusted="assert g() == 2", test=True))) == "passed"
+
+
+def test_a_submission_that_ends_its_process_again_and_again_is_given_up(zygote):
+    bounds = Bounds(restarts=2)
+    with Session(zygote, NAMES, bounds=bounds) as session:
+        session.run(Step(student="import os\ndef f(): os._exit(0)"))
+        got = [verdict(session.run(Step(trusted="f()", test=True))) for _ in range(5)]
+        assert got == ["Lost"] * 3 + ["ProcessEnded"] * 2
+
+
+def test_a_folder_that_grows_too_big_ends_the_process(zygote):
+    text = "for i in range(2000):\n    with open(str(i), 'wb') as f: f.write(bytes(1_000_000))"
+    with Session(zygote, NAMES, bounds=Bounds(folder_bytes=5_000_000)) as session:
+        outcome = session.run(Step(student=text, seconds=20))
+        assert errors(outcome) and "MB" in outcome.outputs[-1].evalue
+
+
+def test_too_much_output_is_cut(zygote):
+    with Session(zygote, NAMES) as session:
+        outcome = session.run(Step(student="for _ in range(3000): print('x' * 1000)"))
+        assert len(outcome.outputs) == 1
+        assert 900_000 < len(outcome.outputs[0].text) < 1_100_000
+
+
+def test_output_past_python_displays_and_plots_are_kept(zygote):
+    with Session(zygote, NAMES) as session:
+        outcome = session.run(
+            Step(student="import os\n_ = os.write(1, b'raw\\n')\nos.system('echo sh')")
+        )
+        assert "raw\nsh" in "".join(o.text for o in outcome.outputs)
+        outcome = session.run(Step(student="import pandas as pd\npd.DataFrame({'a': [1]})"))
+        assert "text/html" in outcome.outputs[0].data
+        outcome = session.run(Step(student="%%time\nx = 5\nx"))
+        assert any(o.data.get("text/plain") == "5" for o in outcome.outputs)
+
+
+def test_two_submissions_share_nothing(zygote):
+    with Session(zygote, NAMES) as one, Session(zygote, NAMES) as two:
+        one.run(Step(student="open('left', 'w').write('x')\nimport numpy as np\nnp.secret = 1"))
+        path = str(one.folder / "left")
+        two.run(
+            Step(
+                student="import os, numpy as np\n"
+                "def f():\n    try:\n"
+                f"        return open({path!r}).read()\n"
+                "    except OSError:\n"
+                "        return hasattr(np, 'secret'), os.listdir('.')"
+            )
+        )
+        outcome = two.run(Step(trusted="assert f() == (False, []), f()", test=True))
+        assert verdict(outcome) == "passed"
+
+
+def test_the_warm_process_has_one_thread(zygote):
+    assert zygote.threads == 1
+    assert zygote.failed == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_no_process_is_left_when_the_grader_itself_is_killed(tmp_path):
+    program = (
+        "from autograde.protect.supervisor import *\n"
+        "z = Zygote()\ns = Session(z, Names())\ns.run(Step(student='x = 1'))\n"
+        "print(z.process.pid, *[p for pair in s.pids for p in pair], flush=True)\n"
+        "s.run(Step(student='while True: pass', seconds=60))\n"
+    )
+    # What a killed grader leaves of its folders goes where pytest cleans up.
+    place = os.environ | {"TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=place) as grader:
+        pids = [int(pid) for pid in grader.stdout.readline().split()]
+        watched = [os.pidfd_open(pid) for pid in pids]
+        assert len(watched) == 5
+        grader.send_signal(signal.SIGKILL)
+    for descriptor in watched:
+        ended, _, _ = select.select([descriptor], [], [], 10)
+        assert ended
+        os.close(descriptor)
