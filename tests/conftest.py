@@ -30,6 +30,7 @@ def ledger(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("MLSYS_LEDGER", str(path))
     return path
 
+
 # The longest files first, so that two workers end at about the same time.
 LONGEST = ("test_lessons.py", "test_jupyterlab.py", "test_dashboards.py", "test_set_up.py")
 
