@@ -91,17 +91,21 @@ def test_no_solution_and_no_hidden_test_is_left_in_the_student_edition(lesson):
 
 def secret_lines(text):
     """Lines between nbgrader's marks."""
-    inside = False
-    for line in text.splitlines():
-        if "### BEGIN" in line or "### END" in line:
-            inside = "### BEGIN" in line
-        elif inside and line.strip():
-            yield line
+    return [line for line, secret in marked_lines(text) if secret]
 
 
 def public_lines(text):
-    hidden = set(secret_lines(text))
-    return [line for line in text.splitlines() if line not in hidden]
+    """Lines that the student gets too, even if a secret one says the same."""
+    return [line for line, secret in marked_lines(text) if not secret]
+
+
+def marked_lines(text):
+    inside = False
+    for line in text.splitlines():
+        if line.strip().startswith(("### BEGIN", "### END")):
+            inside = line.strip().startswith("### BEGIN")
+        elif line.strip():
+            yield line, inside
 
 
 @every_lesson

@@ -348,7 +348,8 @@ class _Watch:
             try:
                 if process.status() == psutil.STATUS_ZOMBIE:
                     continue
-                named.append(f"{' '.join(process.cmdline())[:60] or process.name()}")
+                program, *rest = process.cmdline() or [process.name()]
+                named.append(" ".join([Path(program).name, *rest])[:60])
                 process.kill()
             except psutil.Error:
                 continue
