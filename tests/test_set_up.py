@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 from rattler import MatchSpec
 
 REPOSITORY = Path(__file__).parent.parent
-PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+TOML = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+PROJECT = TOML["project"]
 PIN_OR_HASH = r"[a-z0-9._-]+==\S+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?"
 LOCKS = [REPOSITORY / "requirements.lock", *sorted((REPOSITORY / "locks").glob("*.lock"))]
 
@@ -32,7 +33,9 @@ def test_a_lock_holds_pins_markers_and_hashes_and_no_address(lock):
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_a_lock_pins_everything_that_the_project_names(lock):
-    named = PROJECT["dependencies"] + PROJECT["optional-dependencies"].get(lock.stem, [])
+    named = TOML["dependency-groups"].get(lock.stem) or (
+        PROJECT["dependencies"] + PROJECT["optional-dependencies"].get(lock.stem, [])
+    )
     wanted = {Requirement(text).name.lower() for text in named} - {"mlsys"}
     assert wanted <= set(pins(lock))
 
