@@ -11,7 +11,7 @@ from autograde.cli import app as grade
 from mlsys import place
 from mlsys.doctor import doctor_command
 from mlsys.lab import lab_command
-from mlsys.lesson_text import text_command
+from mlsys.lesson_text import build_command
 from mlsys.lint import lint_command
 from mlsys.notebooks import run_command
 from mlsys.workspace import solution_command, update_command
@@ -32,7 +32,7 @@ app.add_typer(grade, name="grade")
 
 text = typer.Typer(no_args_is_help=True, help="Lessons as text: to a notebook and back.")
 app.add_typer(text, name="text")
-text.command("build")(text_command)
+text.command("build")(build_command)
 
 
 @app.command("dash")

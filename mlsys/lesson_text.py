@@ -8,7 +8,6 @@ the judgement of a lesson to `mlsys.lint` and its execution to `mlsys.notebooks`
 import json
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterable
 from difflib import SequenceMatcher
@@ -242,40 +241,14 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def text_command(
-    source: Annotated[Path, typer.Argument(help="A notebook, or a lesson as py:percent text.")],
-    target: Annotated[
-        Path | None, typer.Argument(help="Where to; text goes to the terminal by default.")
-    ] = None,
+def build_command(
+    source: Annotated[Path, typer.Argument(help="A lesson as py:percent text.")],
+    notebook: Annotated[Path, typer.Argument(help="The notebook to write: NAME.ipynb.")],
 ) -> None:
-    """Turn a notebook into text to edit, or such text into a notebook, its cell ids kept."""
+    """Write the notebook of a lesson's text; cells that it already has keep their ids."""
     try:
-        if source.suffix == ".ipynb":
-            text = to_text(source)
-            if target is None:
-                sys.stdout.write(text)
-            else:
-                write_atomically(target, text)
-        elif target is None or target.suffix != ".ipynb":
+        if notebook.suffix != ".ipynb":
             raise LessonTextError(f"Name the notebook that {source} becomes: NAME.ipynb.")
-        else:
-            print(f"{target}: {'written' if to_notebook(source, target) else 'nothing changed'}")
+        print(f"{notebook}: {'written' if to_notebook(source, notebook) else 'nothing changed'}")
     except LessonTextError as error:
         raise stop(error) from None
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m mlsys.lesson_text build LESSON.py LESSON.ipynb`, or `dump LESSON.ipynb [TEXT]`."""
-    line = list(sys.argv[1:] if arguments is None else arguments)
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command("build")(text_command)
-    app.command("dump")(text_command)
-    try:
-        app(line, standalone_mode=True)
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,13 +7,14 @@ import nbformat
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from mlsys.cli import app
 from mlsys.lesson_text import (
     LessonTextError,
     clean,
     ids_for,
     looks_random,
-    main,
     to_notebook,
     to_text,
 )
@@ -137,8 +138,8 @@ def test_text_that_is_no_lesson_gets_a_sentence(tmp_path, content, capsys):
     assert not (tmp_path / "lesson.ipynb").exists()
 
 
-def test_a_notebook_that_is_none_gets_a_sentence_and_status_1(tmp_path, capsys):
+def test_a_notebook_that_is_none_gets_a_sentence_and_status_1(tmp_path):
     (tmp_path / "x.ipynb").write_text(json.dumps({"cells": 3}), encoding="utf-8")
-    assert main(["dump", str(tmp_path / "x.ipynb")]) == 1
-    said = capsys.readouterr().err
-    assert "is not a notebook" in said and "Traceback" not in said
+    done = CliRunner().invoke(app, ["text", "dump", str(tmp_path / "x.ipynb")])
+    assert done.exit_code == 1
+    assert "is not a notebook" in done.output and "Traceback" not in done.output
