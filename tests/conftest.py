@@ -18,6 +18,9 @@ if "MLSYS_DATA" not in os.environ and SHARED.is_dir():
 # nbgrader calls `alembic`, and notebooks start `python3`, by name.
 os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
 
+# Two workers whose OpenMP threads wait for each other by spinning are 20 times slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Two cores that also run servers are no place for hypothesis' clock.
 settings.register_profile("workbook", deadline=None)
 settings.load_profile("workbook")

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit, logit
-from threadpoolctl import threadpool_limits
 
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.intervals import Interval
+from mlsys.monitoring.threads import few_threads
 
 CANNOT_SEE = (
     "An estimate without labels assumes that the same input still means the same label. "
@@ -215,15 +215,10 @@ def learn_loss(
         max_iter=60, min_samples_leaf=30, categorical_features="from_dtype", random_state=seed
     )
     folds = KFold(3, shuffle=True, random_state=seed)
-    with _few_threads(len(table)):
+    with few_threads(len(table)):
         residuals = loss - cross_val_predict(model, table, loss, cv=folds)
         model.fit(table, loss)
     return LossModel(model, tuple(features.columns), squared, residuals)
-
-
-def _few_threads(rows: int) -> threadpool_limits:
-    """One OpenMP thread for a small table: on a busy machine many wait for each other longer."""
-    return threadpool_limits(1 if rows < 20_000 else None, user_api="openmp")
 
 
 def _with_prediction(features: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
@@ -243,7 +238,7 @@ def estimate_regressor(
     if not len(features):
         raise MonitoringError("There are no current rows to estimate an error for.")
     table = _with_prediction(features[list(loss.columns)], np.asarray(predicted, dtype=float))
-    with _few_threads(len(table)):
+    with few_threads(len(table)):
         guess = np.maximum(loss.model.predict(table), 0)
     rng = np.random.default_rng(seed)
     n, m = len(guess), len(loss.residuals)

@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mlsys.monitoring.drift import ks, ks_p_value
 from mlsys.monitoring.errors import MonitoringError
+from mlsys.monitoring.threads import few_threads
 
 LEAST = 20  # rows a side
 
@@ -82,7 +83,8 @@ def domain_classifier(
 
     def held_out(place: int, others: list[np.ndarray]) -> tuple[float, float]:
         train, test = np.concatenate(others), parts[place]
-        said = make().fit(x[train], y[train]).predict_proba(x[test])[:, 1]
+        with few_threads(len(y)):
+            said = make().fit(x[train], y[train]).predict_proba(x[test])[:, 1]
         return _area(said[y[test] == 1], said[y[test] == 0])
 
     areas = [held_out(i, parts[:i] + parts[i + 1 :])[0] for i in range(folds)]

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.multivariate import domain_classifier
+from mlsys.monitoring.threads import few_threads
 from mlsys.monitoring.verdict_report import Report
 from mlsys.monitoring.verdicts import Rules, judge
 
@@ -208,7 +209,8 @@ def _concept_p(p: np.ndarray, y: np.ndarray, q: np.ndarray, z: np.ndarray) -> fl
     label = np.concatenate([y, z])
 
     def likelihood(x: np.ndarray) -> float:
-        fitted = LogisticRegression(C=np.inf, max_iter=1000, tol=1e-8).fit(x, label)
+        with few_threads(len(label)):
+            fitted = LogisticRegression(C=np.inf, max_iter=1000, tol=1e-8).fit(x, label)
         said = fitted.predict_proba(x)[:, 1].clip(1e-12, 1 - 1e-12)
         return float(np.sum(np.where(label == 1, np.log(said), np.log1p(-said))))
 
