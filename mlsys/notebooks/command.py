@@ -112,7 +112,8 @@ def _run_shown(paths: list[Path], options: dict[str, Any], *, quiet: bool) -> li
             progress.remove_task(rows.pop(notebook))
             outcome = details["outcome"]
             said = f"{outcome.verdict:9} {notebook.stem} ({outcome.seconds:.1f} s)"
-            progress.console.print(said, highlight=False, markup=False)
+            if not quiet:
+                progress.console.print(said, highlight=False, markup=False)
 
     try:
         return run(paths, on_event=on_event, stop=stopped, **options)
