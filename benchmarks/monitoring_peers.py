@@ -17,6 +17,9 @@ REQUIREMENTS = {
     "whylogs": ["whylogs[viz]==1.6.4", "pandas<3", "pyarrow"],
 }
 
+# How many times our CPU each takes at the least, for the same statistics.
+GOALS = {"evidently": 100, "nannyml": 50, "whylogs": 50}
+
 
 def evidently(reference, current) -> None:
     from evidently import Report

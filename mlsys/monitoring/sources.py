@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from mlsys.monitoring.errors import MonitoringError
 
 Kind = Literal["number", "category", "time"]
-ROWS = 131_072  # rows a batch, where a source is read by batches
+ROWS = 131_072  # rows a batch, where a source is read by batches, at most
+CELLS = 2**24  # values a batch at most: a table of a thousand columns comes by fewer rows
 EXACT = 2**53  # every integer up to here is a float64
 
 
@@ -119,8 +120,10 @@ def _of_parquet(path: Path, rows: int) -> Iterator[dict[str, Any]]:
         raise MonitoringError(f"There is no Parquet file in {path.name!r}.")
     for one in files:
         try:
-            with pq.ParquetFile(one) as file:
-                for batch in file.iter_batches(batch_size=rows):
+            # Buffered ahead, the bytes of all row groups would stay until the file is closed.
+            with pq.ParquetFile(one, pre_buffer=False) as file:
+                few = max(1_024, CELLS // max(1, file.metadata.num_columns))
+                for batch in file.iter_batches(batch_size=min(rows, few)):
                     yield dict(zip(batch.schema.names, batch.columns))
         except FileNotFoundError:
             raise MonitoringError(f"There is no file {one.name!r}.") from None
@@ -229,7 +232,8 @@ def _of_arrow(name: str, values: pa.Array | pa.ChunkedArray) -> Piece:
         return _of_series(name, values.to_pandas())
     if pa.types.is_dictionary(kind):
         labels = [str(label) for label in values.dictionary.to_pylist()]
-        codes = values.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        codes = values.indices.fill_null(-1) if values.null_count else values.indices
+        codes = codes.to_numpy(zero_copy_only=False)
         return Piece(name, "category", str(kind.value_type), codes, labels)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind):
         return _of_arrow(name, values.dictionary_encode()) if not pa.types.is_boolean(kind) else (

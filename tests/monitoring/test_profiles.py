@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlsys.monitoring import Grid, MonitoringError, Profile, merge, profile, profiles
+import mlsys.monitoring
+from mlsys.monitoring import Grid, MonitoringError, Profile, merge, profile, profiles, sources
+from mlsys.monitoring import profile_kernels as kernels
 from mlsys.monitoring.profile_build import Builder
 from mlsys.monitoring.profile_grid import of_sample
 
@@ -227,3 +229,51 @@ def test_a_parquet_file_is_read_by_batches_and_leaves_no_rows_behind(tmp_path):
     pq.write_table(pa.table({"x": np.arange(300_000.0)}), path, row_group_size=50_000)
     made = profile(path)["x"]
     assert (made.count, made.mean, made.values) == (300_000, 149_999.5, None)
+
+
+@given(st.lists(st.sampled_from([0.0, -0.0, 5e-324, -1e300, 1e300, 1.5, math.nan, -math.nan,
+                                 math.inf, -math.inf]), min_size=1, max_size=300))  # fmt: skip
+@settings(max_examples=60)
+def test_special_values_are_counted_apart_and_never_take_part_in_range_or_sums(rows):
+    values = np.array(rows)
+    made = profile({"x": values}, like=REFERENCE)["x"]
+    finite = values[np.isfinite(values)]
+    assert made.missing == np.isnan(values).sum()
+    assert made.infinite == ((values == -np.inf).sum(), (values == np.inf).sum())
+    assert made.count == len(finite)
+    assert made.distinct == len(np.unique(finite + 0.0))
+    if len(finite):
+        assert (made.low, made.high) == (finite.min(), finite.max())
+    low, high = finite[finite < made.grid.low], finite[finite >= made.grid.high]
+    assert (made.below.count, made.above.count) == (len(low), len(high))
+    assert made.below.sum == pytest.approx(low.sum()) and made.above.sum == pytest.approx(
+        high.sum()
+    )
+
+
+@given(st.integers(0, 1_000), st.sampled_from([5, 900, 3_000, 50_000]))
+@settings(max_examples=20)
+def test_the_sketch_keeps_the_smallest_hashes_of_all_values(seed, different):
+    values = np.random.default_rng(seed).integers(0, different, 20_000).astype(np.uint64)
+    hashes, marks, seen = kernels.new_sketch()
+    for part in np.array_split(values, 7):
+        kernels.add_hashes(part, hashes, marks, seen)
+    kernels.shrink(hashes, marks)
+    every = np.sort([kernels._hash(np.uint64(one)) for one in np.unique(values)])
+    np.testing.assert_array_equal(hashes[: int(marks[0])], every[: kernels.KEPT])
+
+
+def test_a_table_of_many_columns_comes_by_fewer_rows(tmp_path, monkeypatch):
+    path = tmp_path / "wide.parquet"
+    pq.write_table(pa.table({f"x{i}": np.arange(5_000.0) for i in range(10)}), path)
+    monkeypatch.setattr(sources, "CELLS", 20_000)
+    lengths = [len(batch["x0"]) for batch in sources.batches(path)]
+    assert lengths == [2_000, 2_000, 1_000]
+    assert profile(path)["x9"].count == 5_000
+
+
+def test_every_name_of_the_package_is_there_at_first_use():
+    for name in mlsys.monitoring.__all__:
+        assert getattr(mlsys.monitoring, name) is not None
+    with pytest.raises(AttributeError, match="it has Alert"):
+        mlsys.monitoring.cusum  # noqa: B018
