@@ -165,7 +165,7 @@ class Alerts:
             flags.append(rule.broken(value))
             if sum(flags) >= rule.k:
                 since = self._open[key].since if key in self._open else at
-                said = f"{_place(labels)}{rule.sentence}: now {value:g}"
+                said = f"{_place(labels)}{rule.sentence}: now {value:.3g}"
                 self._open[key] = Alert(rule.name, rule.severity, labels, since, value, said)
             elif key in self._open and len(flags) == rule.n and not any(flags):
                 del self._open[key]

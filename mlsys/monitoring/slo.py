@@ -92,13 +92,17 @@ def burn(
     steps = pd.Timedelta(days=objective.days) / step if len(counts) > 1 else 1
     pace = counts["total"].expanding().mean() * steps
     found["spent"] = (period["bad"] / (pace * objective.budget)).fillna(0).to_numpy()
+    elapsed = (found["at"] - found["at"].min() + step) if len(counts) > 1 else None
     severity = np.full(len(found), "", dtype=object)
     order = {"": 0, "info": 1, "ticket": 2, "page": 3}
     for i, rule in enumerate(rules):
         over = np.ones(len(found), bool)
         for name, hours in (("long", rule.long_hours), ("short", rule.short_hours)):
             sums = counts.rolling(pd.Timedelta(hours=hours)).sum()
-            rate = (sums["bad"] / sums["total"] / objective.budget).fillna(0).to_numpy()
+            # A window that is not full yet has spent no more than its part of the budget.
+            window = pd.Timedelta(hours=hours)
+            full = 1 if elapsed is None else np.minimum(elapsed / window, 1).to_numpy()
+            rate = (sums["bad"] / sums["total"] / objective.budget).fillna(0).to_numpy() * full
             found[f"{name}_{i}"] = rate
             over &= rate > rule.rate
         worse = over & np.array([order[rule.severity] > order[one] for one in severity], bool)

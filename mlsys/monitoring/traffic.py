@@ -204,10 +204,14 @@ def _more_spam(
     """Ham gives way to spam like the spam there is: p(spam) doubles, p(mail | spam) stays."""
     share = label.mean()
     turned = (label == 0) & (rng.random(len(label)) < strength * share / (1 - share))
-    spam = np.flatnonzero(label == 1)
-    source = np.arange(len(label))
-    source[turned] = rng.choice(spam, turned.sum())
-    return mail.iloc[source].reset_index(drop=True), np.where(turned, 1, label)
+    # New mail, not copies of the old: repeated rows would look like a change of their own.
+    fresh, wanted = [], int(turned.sum())
+    while sum(map(len, fresh)) < wanted:
+        more = _population(len(label), rng)
+        fresh.append(more[rng.random(len(more)) < spam_probability(more)])
+    if wanted:
+        mail.loc[turned] = pd.concat(fresh)[:wanted].to_numpy()
+    return mail, np.where(turned, 1, label)
 
 
 def traffic(

@@ -113,7 +113,7 @@ def _judge_window(moves: Sequence[Move], rules: Rules) -> dict[str, _Raised]:
     adjusted = stats.false_discovery_control([p for _, p, _ in tests]) if tests else []
     made = {move.name: _Raised(move, 0.0, 1.0, False) for move in moves}
     for (name, _, effect), p_value in zip(tests, adjusted):
-        raised = effect >= 1 and p_value <= rules.alpha
+        raised = bool(effect >= 1 and p_value <= rules.alpha)
         before = made[name]
         if (raised, effect) > (before.raised, before.effect) or before.adjusted_p == 1.0:
             made[name] = _Raised(before.move, effect, float(p_value), raised or before.raised)

@@ -79,25 +79,28 @@ def watch(
     drift: Rules | None = None,
     label_windows: int = 7,
     change_at: pd.Timestamp | None = None,
+    columns: Sequence[str] = WATCHED,
 ) -> Watch:
     """Watch live rows (columns of `Traffic.live`; label and label_at may be missing) by window.
 
-    The reference needs labels. Without `checks` they are suggested from it; without `drift` a
-    column must move in two of three windows. Raises MonitoringError for an empty side.
+    The reference needs labels; of its columns those in `columns` are watched. Without `checks` they
+    are suggested from it; without `drift` a column must move in two of three windows. Raises
+    MonitoringError for an empty side.
     """
     for name, rows in (("reference", reference), ("live rows", live)):
         if not len(rows):
             raise MonitoringError(f"There is nothing to watch: the {name} have no rows.")
-    inputs = [name for name in WATCHED if name in reference]
+    inputs = [name for name in columns if name in reference]
     checks = checks or quality.suggest(reference[inputs])
     drift = drift or Rules(k=2, n=3)
     before = profile(reference[inputs])
     calibrator = calibrate(reference["score"], reference["label"])
     accuracy = float((reference["label"] == reference["prediction"]).mean())
+    early = _early_accuracy(reference, every, label_windows, accuracy)
     engine = Alerts(rules, silences)
     profiles, reports, findings, notices, table = [], [], [], [], []
     start = live["at"].dt.floor(every)
-    for window in sorted(start.unique()):
+    for number, window in enumerate(sorted(start.unique())):
         rows = live[start == window]
         at = window + pd.Timedelta(every)
         profiles = [*profiles[1 - drift.n :], profile(rows[inputs], like=before)]
@@ -107,6 +110,7 @@ def watch(
         recent = live[live["at"] >= at - label_windows * pd.Timedelta(every)]
         known = known_at(recent, at)
         share = wilson(int((known["label"] == known["prediction"]).sum()), len(known))
+        usual = early[min(number, label_windows - 1)]
         ever = rows[rows["label"].notna()]
         truth = (ever["label"] == ever["prediction"]).mean() if len(ever) else float("nan")
         broken = max((one.share for one in found), default=0.0)
@@ -116,7 +120,7 @@ def watch(
             ("drifted columns", float(len(report.drifted))),
             # A loss counts as far as it is sure: from the near end of its interval.
             ("estimated loss of accuracy", accuracy - estimate.high),
-            ("known loss of accuracy", accuracy - share.high if share.n else float("nan")),
+            ("known loss of accuracy", usual - share.high if share.n else float("nan")),
         ):
             engine.observe(at, metric, value, model="spam")
         told = engine.advance(at)
@@ -133,6 +137,28 @@ def watch(
     names += ["labelled", "truth", "notices"]
     windows = pd.DataFrame(table, columns=names)
     return Watch(windows, tuple(reports), tuple(findings), tuple(notices), accuracy, change_at)
+
+
+def _early_accuracy(
+    reference: pd.DataFrame, every: str, most: int, accuracy: float
+) -> tuple[float, ...]:
+    """Accuracy by the labels that had come so far, over the last 1 to `most` windows, averaged over
+    the reference's days: labels that come early are not like the rest (a complaint is quick, its
+    absence takes days), so a live number of that kind is compared with one of the same kind.
+    """
+    if not {"at", "label_at"} <= set(reference.columns):
+        return (accuracy,) * most
+    step, right = pd.Timedelta(every), (reference["label"] == reference["prediction"]).to_numpy()
+    at, told = reference["at"], reference["label_at"]
+    ends = sorted(at.dt.floor(every).unique())
+    made = []
+    for windows in range(1, most + 1):
+        good = seen = 0
+        for end in (one + step for one in ends[windows - 1 :]):
+            known = ((at >= end - windows * step) & (at < end) & (told <= end)).to_numpy()
+            good, seen = good + int(right[known].sum()), seen + int(known.sum())
+        made.append(good / seen if seen else accuracy)
+    return tuple(made)
 
 
 def replay(scene: str | Scene | Traffic, *, per_day: int = 500, seed: int = 0, **settings) -> Watch:

@@ -207,7 +207,7 @@ def _once(app: str, env: Mapping[str, str], workers: int, where: Path | None) ->
 
 
 def _await_app(app: str, process: Process, port: int, workers: int) -> WebApp:
-    wait_ready(process, port, lambda: _any_answer(port), deadline=30)
+    wait_ready(process, port, lambda: _any_answer(port), deadline=90)
     return WebApp(
         name=app,
         url=f"http://{HOST}:{port}",

@@ -201,7 +201,13 @@ def test_links_are_cut_by_a_click_and_by_the_keyboard(open_page):
                 "Fault begins and ends": ("ArrowRight", "fault=2100-4000"),
             },
         ),
-        ("monitoring", {"Messages touched": ("ArrowRight", "strength=65")}),
+        (
+            "monitoring?scene=concept",
+            {
+                "Mails that the change touches": ("ArrowLeft", "strength=90"),
+                "As of day": ("ArrowLeft", "day=27"),
+            },
+        ),
     ],
 )
 def test_sliders_move_their_charts_and_the_address_by_keyboard_alone(open_page, path, moves):
@@ -242,3 +248,37 @@ def test_a_hostile_address_is_shown_as_text_and_runs_nothing(open_page):
     warning = page.get_by_test_id("stAlert").first
     expect(warning).to_contain_text("store=<img src=x onerror=alert(1)>")
     assert warning.locator("img, a").count() == 0
+
+
+def test_a_viewer_goes_from_a_scene_to_own_files_and_takes_the_report_home(open_page, tmp_path):
+    rows = "".join(f"{place % 9},{'ab'[place % 2]}\n" for place in range(400))
+    before, after = tmp_path / "before.csv", tmp_path / "after.csv"
+    before.write_text(f"<b>size,=kind\n{rows}", encoding="utf-8")
+    after.write_text(f"<b>size,=kind\n{rows.replace('a', '=1+1')}", encoding="utf-8")
+    page = open_page("monitoring", scheme="dark", width=400)
+    expect(page.get_by_test_id("stAlert").first).to_contain_text("The data changed, and it hurts")
+    scrolls = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    assert not page.evaluate(scrolls)
+    page.get_by_role("button", name="Expand sidebar").click()
+    page.get_by_role("combobox", name="Scene").click()
+    page.get_by_role("option", name="People change their minds").click()
+    expect(page.get_by_test_id("stAlert").first).to_contain_text("only labels show it")
+    page.wait_for_url(re.compile("scene=concept"))
+    page.set_viewport_size({"width": 1200, "height": 1000})
+    page.get_by_role("radio", name="Your own files").click()
+    for place, file in enumerate((before, after)):
+        page.locator("input[type=file]").nth(place).set_input_files(file)
+        expect(page.get_by_text("Read: 400 rows, 2 columns.")).to_have_count(place + 1)
+    expect(page.get_by_test_id("stAlert").first).to_contain_text("has values never seen before")
+    settle(page)
+    keep(page, "dashboard_monitoring_files_dark")
+    # Streamlit's own place to drop a file on has a name and no role.
+    assert [found for found in wrong(page) if "stFileUploaderDropzone" not in found] == []
+    page.get_by_role("button", name="Download report").click()
+    found = {}
+    for name in ("HTML", "JSON"):
+        with page.expect_download() as started:
+            page.get_by_role("button", name=name, exact=True).click()
+        found[name] = Path(started.value.path()).read_text(encoding="utf-8")
+    assert json.loads(found["JSON"])["drift"]["drifted"] == ["'=kind"]
+    assert "&lt;b&gt;size" in found["HTML"] and "<b>size" not in found["HTML"]

@@ -183,4 +183,13 @@ def test_an_outage_pages_within_a_minute_and_ends_within_the_short_window():
 
 def test_a_slow_burn_is_a_ticket_and_not_a_page():
     found = slo.burn(minutes(4, 0.002), slo.Objective(0.999))
-    assert set(found["severity"]) == {"ticket"}
+    assert set(found["severity"]) == {"", "ticket"}
+    assert found["severity"].iloc[-1] == "ticket"
+    lasted = found[found["severity"] == "ticket"]
+    assert len(lasted) >= len(found) / 2 and lasted.index[-1] - lasted.index[0] == len(lasted) - 1
+
+
+def test_one_error_in_the_first_minute_wakes_nobody():
+    events = minutes(1, 0)
+    events.loc[0, "bad"] = 1
+    assert set(slo.burn(events, slo.Objective(0.999))["severity"]) == {""}
