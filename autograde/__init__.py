@@ -27,8 +27,16 @@ def configure(c: Any) -> None:
     for trait in ("sanitize_preprocessors", "autograde_preprocessors"):
         steps = _steps(c.Autograde, trait, Autograde)
         c.Autograde[trait] = [ours.get(_name(step), step) for step in steps]
+    c.Autograde.exporter_class = "autograde.intake.plain.IntakeExporter"
+    c.GenerateFeedback.exporter_class = "autograde.feedback.FeedbackExporter"
     steps = _steps(c.GenerateAssignment, "preprocessors", GenerateAssignment)
     c.GenerateAssignment.preprocessors = ["autograde.execute.LintTests", *steps]
+
+
+def is_configured(c: Any) -> bool:
+    """Whether `configure` was called on this configuration."""
+    steps = c.Autograde.get("autograde_preprocessors")
+    return isinstance(steps, list) and any(_name(step) == "ProtectedExecute" for step in steps)
 
 
 def _steps(section: Any, trait: str, owner: type) -> list[Any]:

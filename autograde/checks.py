@@ -28,6 +28,12 @@ verdicts: list[Verdict] = []
 """The verdicts of the cell that runs, in order; whoever runs cells empties it."""
 
 
+collecting = False
+"""Whether somebody counts the verdicts. Where nobody does (a student's notebook, a test that runs
+unprotected) a check that fails is an error like any other: nothing passes for being named.
+"""
+
+
 class check:
     """A named part of a test cell, worth `points` of the cell's."""
 
@@ -48,4 +54,4 @@ class check:
         verdicts.append(Verdict(self.name, self.points, error is None, message))
         if error is not None:
             sys.stderr.write(f"{self.name} ({self.points:g} points): {message}\n")
-        return True
+        return collecting

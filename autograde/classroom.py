@@ -1,24 +1,20 @@
 """An nbgrader course as an instructor's commands need it: find it, check what was handed in, and
-run nbgrader's own steps on one student at a time so that each can be named and none can stop the
-class. Grading itself is nbgrader's, with whatever its configuration puts in; reading the grades
-back is `autograde.results`'s task.
+run nbgrader's own steps. Grading a class is `autograde.parallel`'s task, reading the grades back
+`autograde.results`'s.
 """
 
-import json
 import logging
 import os
 import re
 import sysconfig
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from time import perf_counter
 
+import nbformat
 from nbgrader.api import MissingEntry
 from nbgrader.apps import NbGrader, NbGraderAPI
 from nbgrader.converters import GenerateAssignment
@@ -28,23 +24,17 @@ from nbgrader.utils import capture_log, parse_utc, temp_attrs
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
-_GLOB = set("*?[]{}")
-_LARGEST = 50_000_000  # bytes of one notebook; a submission beyond it is a mistake or an attack
+import autograde
+from autograde import sandbox
+from autograde.execute import ProtectedExecute
+from autograde.intake import students
+from autograde.protect.analysis import lint
+
 _CAUSE = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception): (?P<why>.+)$")
 
 
 class CourseError(Exception):
     """Something the instructor can mend; the message says what, in one sentence."""
-
-
-@dataclass(frozen=True)
-class Graded:
-    """What one call of `grade` did: seconds spent, and whether it ran at all."""
-
-    student: str
-    seconds: float
-    unchanged: bool = False
-    note: str = ""
 
 
 class _CourseApp(NbGrader):
@@ -56,8 +46,11 @@ class _CourseApp(NbGrader):
 
 
 @contextmanager
-def open_course(root: Path) -> Iterator[NbGraderAPI]:
-    """nbgrader's API on the course in `root`, quiet, and able to make its database."""
+def open_course(root: Path, *, trust: bool = False) -> Iterator[NbGraderAPI]:
+    """nbgrader's API on the course in `root`, quiet, and able to make its database. Protection is
+    switched on if the course's configuration does not; `trust` lets submissions run although this
+    machine's sandbox lacks a layer that matters.
+    """
     root = root.expanduser().resolve()
     if not root.is_dir():
         raise CourseError(f"There is no folder {root}; name a course with --course.")
@@ -72,6 +65,10 @@ def open_course(root: Path) -> Iterator[NbGraderAPI]:
         app = _CourseApp()
         _read_configuration(app, root)
         app.config.CourseDirectory.root = str(root)
+        if not autograde.is_configured(app.config):
+            autograde.configure(app.config)
+        if trust:
+            app.config.ProtectedExecute.trust_submissions = True
         course = CourseDirectory(parent=app, config=app.config)
         with warnings.catch_warnings():
             # nbgrader's own way with its sessions; nothing that an instructor could mend.
@@ -100,19 +97,20 @@ def _read_configuration(app: _CourseApp, root: Path) -> None:
         logging.disable(before)
 
 
-def _step(api: NbGraderAPI, step: str, student: str = ".", assignment: str = ".") -> Path:
+def step_folder(api: NbGraderAPI, step: str, student: str = ".", assignment: str = ".") -> Path:
+    """Where a step of nbgrader ("submitted", say, as configured) keeps a student's assignment."""
     return Path(api.coursedir.format_path(step, student, assignment))
 
 
 def assignments(api: NbGraderAPI) -> list[str]:
     """The assignments that have a notebook in the source folder."""
-    source = _step(api, api.coursedir.source_directory)
+    source = step_folder(api, api.coursedir.source_directory)
     return sorted({path.parent.name for path in source.glob("*/*.ipynb")})
 
 
 def notebooks(api: NbGraderAPI, assignment: str) -> list[str]:
     """The names, without suffix, of an assignment's notebooks."""
-    source = _step(api, api.coursedir.source_directory, ".", assignment)
+    source = step_folder(api, api.coursedir.source_directory, ".", assignment)
     return sorted(path.stem for path in source.glob("*.ipynb"))
 
 
@@ -123,9 +121,31 @@ def require_assignment(api: NbGraderAPI, assignment: str) -> None:
         raise CourseError(f"There is no assignment {assignment!r} in this course; it has {names}.")
 
 
+def require_protection(api: NbGraderAPI) -> None:
+    """Refuse to run work that nobody vouches for where the sandbox does not hold it."""
+    step = ProtectedExecute(config=api.config)
+    rows = sandbox.doctor()
+    if not step.trust_submissions and not sandbox.is_enough(rows):
+        missing = ", ".join(row.layer for row in rows if not row.works)
+        raise CourseError(
+            f"This machine's sandbox lacks {missing}; `mlsys grade doctor` says what that leaves "
+            "open, and --trust-submissions grades work that you trust all the same."
+        )
+
+
+def lint_tests(api: NbGraderAPI, assignment: str) -> list[str]:
+    """What is weak in an assignment's tests, a sentence each, with the line and a rewrite."""
+    source = step_folder(api, api.coursedir.source_directory, ".", assignment)
+    found = []
+    for name in notebooks(api, assignment):
+        notebook = nbformat.read(source / f"{name}.ipynb", as_version=4)
+        found += [str(finding) for finding in lint(notebook)]
+    return found
+
+
 def is_released(api: NbGraderAPI, assignment: str) -> bool:
     """Whether the student version exists and the gradebook knows the assignment."""
-    release = _step(api, api.coursedir.release_directory, ".", assignment)
+    release = step_folder(api, api.coursedir.release_directory, ".", assignment)
     if any(not (release / f"{name}.ipynb").is_file() for name in notebooks(api, assignment)):
         return False
     with api.gradebook as book:
@@ -138,8 +158,8 @@ def is_released(api: NbGraderAPI, assignment: str) -> bool:
 
 def is_outdated(api: NbGraderAPI, assignment: str) -> bool:
     """Whether a source notebook was changed after its student version was made."""
-    source = _step(api, api.coursedir.source_directory, ".", assignment)
-    release = _step(api, api.coursedir.release_directory, ".", assignment)
+    source = step_folder(api, api.coursedir.source_directory, ".", assignment)
+    release = step_folder(api, api.coursedir.release_directory, ".", assignment)
     return any(
         _modified(source / f"{name}.ipynb") > _modified(release / f"{name}.ipynb")
         for name in notebooks(api, assignment)
@@ -169,7 +189,7 @@ def generate(api: NbGraderAPI, assignment: str, *, due: datetime | None = None) 
     if due is not None:
         with api.gradebook as book:
             book.update_or_create_assignment(assignment, duedate=due)
-    return _step(api, api.coursedir.release_directory, ".", assignment)
+    return step_folder(api, api.coursedir.release_directory, ".", assignment)
 
 
 def parse_due(text: str) -> datetime:
@@ -184,14 +204,13 @@ def parse_due(text: str) -> datetime:
 
 def submitted(api: NbGraderAPI, assignment: str) -> list[str]:
     """Students who handed something in, in alphabetical order."""
-    folder = _step(api, api.coursedir.submitted_directory)
-    return sorted(path.parent.name for path in folder.glob(f"*/{assignment}") if path.is_dir())
+    return sorted(students(api.coursedir, assignment))
 
 
 def require_submissions(api: NbGraderAPI, assignment: str, students: list[str]) -> list[str]:
     """Those of `students` to grade, or everybody if none is named."""
     there = submitted(api, assignment)
-    folder = _step(api, api.coursedir.submitted_directory, "STUDENT", assignment)
+    folder = step_folder(api, api.coursedir.submitted_directory, "STUDENT", assignment)
     if not there:
         raise CourseError(
             f"Nobody has handed in {assignment} yet: {folder} is where a submission goes."
@@ -202,99 +221,17 @@ def require_submissions(api: NbGraderAPI, assignment: str, students: list[str]) 
     return list(dict.fromkeys(students)) or there
 
 
-def fault_of(api: NbGraderAPI, assignment: str, student: str) -> str:
-    """Why a submission cannot be graded, in one sentence; empty if it can."""
-    if _GLOB & set(student):
-        return "The folder's name holds a character that nbgrader reads as a pattern; rename it."
-    folder = _step(api, api.coursedir.submitted_directory, student, assignment)
-    stamp = folder / "timestamp.txt"
-    if stamp.is_file():
-        try:
-            parse_utc(stamp.read_text(encoding="utf-8").strip() or None)
-        except (ValueError, OverflowError):
-            return "timestamp.txt does not hold a date."
-    wanted = notebooks(api, assignment)
-    present = [name for name in wanted if (folder / f"{name}.ipynb").is_file()]
-    if not present:
-        others = sorted(path.name for path in folder.glob("*.ipynb"))
-        seen = f"it has {', '.join(others)}" if others else "it has no notebook at all"
-        return f"{wanted[0]}.ipynb is missing; {seen}."
-    faults = (_notebook_fault(folder / f"{name}.ipynb") for name in present)
-    return next((fault for fault in faults if fault), "")
-
-
-def _notebook_fault(path: Path) -> str:
-    if path.stat().st_size > _LARGEST:
-        return f"{path.name} has {path.stat().st_size / 1e6:.0f} MB; 50 MB is the limit."
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        ids = Counter(
-            cell["metadata"]["nbgrader"]["grade_id"]
-            for cell in content["cells"]
-            if "grade_id" in cell["metadata"].get("nbgrader", {})
-        )
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return f"{path.name} is not a notebook."
-    twice = [name for name, count in ids.items() if count > 1]
-    return f"{path.name} holds the cell {twice[0]!r} more than once." if twice else ""
-
-
-def grade(api: NbGraderAPI, assignment: str, student: str, *, force: bool = False) -> Graded:
-    """Autograde one submission and make its feedback.
-
-    A submission graded before is run again only if it has changed, or with `force`. If it cannot
-    be graded, the gradebook has no more of it than before, and CourseError says why.
+def make_feedback(
+    api: NbGraderAPI, assignment: str, student: str, *, into: Path | None = None
+) -> Path:
+    """Write the student's feedback page anew, with the grades of this moment; returns its folder,
+    which stands below `into` instead of the course's own feedback folder if that is given.
     """
-    if fault := fault_of(api, assignment, student):
-        raise CourseError(fault)
-    known = _known(api, assignment, student)
-    start = perf_counter()
-    result = api.autograde(assignment, student, force=force or _changed(api, assignment, student))
-    try:
-        _require_success(result, "nbgrader could not grade it")
-    except (CourseError, KeyboardInterrupt):
-        if not known:
-            _forget(api, assignment, student)
-        raise
-    unchanged = "Skipping existing assignment" in result.get("log", "")
-    if not unchanged or not _has_feedback(api, assignment, student):
-        make_feedback(api, assignment, student)
-    altered = altered_cells(api, assignment, student)
-    note = f"altered test cells restored: {', '.join(altered)}" if altered else ""
-    return Graded(student, perf_counter() - start, unchanged, note)
-
-
-def altered_cells(api: NbGraderAPI, assignment: str, student: str) -> list[str]:
-    """Locked cells that differ from those handed out; nbgrader restores them before it grades."""
-    altered = []
-    for name in notebooks(api, assignment):
-        released, handed_in = (
-            _locked_cells(_step(api, step, who, assignment) / f"{name}.ipynb")
-            for step, who in (
-                (api.coursedir.release_directory, "."),
-                (api.coursedir.submitted_directory, student),
-            )
-        )
-        altered += [cell for cell in handed_in if handed_in[cell] != released.get(cell)]
-    return altered
-
-
-def _locked_cells(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return {
-        cell["metadata"]["nbgrader"]["grade_id"]: "".join(cell["source"]).strip()
-        for cell in cells
-        if cell["metadata"].get("nbgrader", {}).get("locked")
-    }
-
-
-def make_feedback(api: NbGraderAPI, assignment: str, student: str) -> Path:
-    """Write the student's feedback page anew, with the grades of this moment."""
-    result = api.generate_feedback(assignment, student)
-    _require_success(result, f"the feedback for {student} cannot be made")
-    return _step(api, api.coursedir.feedback_directory, student, assignment)
+    chosen = str(into) if into else api.coursedir.feedback_directory
+    with temp_attrs(api.coursedir, feedback_directory=chosen):
+        result = api.generate_feedback(assignment, student)
+        _require_success(result, f"the feedback for {student} cannot be made")
+        return step_folder(api, api.coursedir.feedback_directory, student, assignment)
 
 
 def export(api: NbGraderAPI, to: Path, *, assignment: str | None = None) -> Path:
@@ -314,33 +251,9 @@ def export(api: NbGraderAPI, to: Path, *, assignment: str | None = None) -> Path
     return to
 
 
-def _changed(api: NbGraderAPI, assignment: str, student: str) -> bool:
-    """nbgrader compares timestamp.txt alone; a file copied in by hand has none."""
-    folder = _step(api, api.coursedir.submitted_directory, student, assignment)
-    graded = _step(api, api.coursedir.autograded_directory, student, assignment)
-    return any(_modified(path) > _modified(graded / path.name) for path in folder.glob("*.ipynb"))
-
-
-def _has_feedback(api: NbGraderAPI, assignment: str, student: str) -> bool:
-    folder = _step(api, api.coursedir.feedback_directory, student, assignment)
+def has_feedback(api: NbGraderAPI, assignment: str, student: str) -> bool:
+    folder = step_folder(api, api.coursedir.feedback_directory, student, assignment)
     return any(folder.glob("*.html"))
-
-
-def _known(api: NbGraderAPI, assignment: str, student: str) -> bool:
-    with api.gradebook as book:
-        try:
-            book.find_submission(assignment, student)
-        except MissingEntry:
-            return False
-    return True
-
-
-def _forget(api: NbGraderAPI, assignment: str, student: str) -> None:
-    with api.gradebook as book:
-        try:
-            book.remove_submission(assignment, student)
-        except MissingEntry:
-            return
 
 
 def _require_success(result: dict, what: str) -> None:

@@ -7,14 +7,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from nbgrader.apps import NbGraderAPI
-
-    from autograde.results import StudentResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +36,19 @@ StudentOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+@app.callback()
+def _start_quickly() -> None:
+    """A third of the time that importing nbgrader takes goes into a grammar of web addresses, with
+    which jsonschema checks a format that occurs in no notebook; without that it starts sooner."""
+    import sys
+
+    if "jsonschema" not in sys.modules and "rfc3987_syntax" not in sys.modules:
+        sys.modules["rfc3987_syntax"] = None
+        import jsonschema  # noqa: F401
+
+        del sys.modules["rfc3987_syntax"]
+
+
 @app.command()
 def run(
     assignment: AssignmentArgument,
@@ -45,57 +57,104 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Grade again what has not changed since.")
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, help="Submissions at a time. Default: one a core."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and grade what arrives, until Ctrl-C.")
+    ] = False,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", min=0, help="Seconds to wait for somebody else who grades."),
+    ] = 0,
+    trust_submissions: Annotated[
+        bool,
+        typer.Option("--trust-submissions", help="Grade although the sandbox has gaps."),
+    ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", metavar="ADDRESS", help="Grade on this Dask cluster's workers."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Autograde what was handed in, make each student's feedback, and show the class."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    from autograde import classroom
+    from autograde import classroom, parallel, show, summary
 
     with _course(course) as api:
         classroom.require_assignment(api, assignment)
-        students = classroom.require_submissions(api, assignment, student or [])
         errors = _errors()
-        if not classroom.is_released(api, assignment):
-            classroom.generate(api, assignment)
-            errors.print(f"{assignment}: student version made", markup=False, highlight=False)
-        elif classroom.is_outdated(api, assignment):
-            errors.print(
+        released = classroom.is_released(api, assignment)
+        if released and classroom.is_outdated(api, assignment):
+            _say(
                 f"{assignment}: the source is newer than the student version that is being "
-                f"graded; `generate {assignment}` brings both together.",
-                markup=False,
-                highlight=False,
+                f"graded; `generate {assignment}` brings both together."
             )
-        rows = []
-        with Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=errors,
-            transient=True,
-            disable=not errors.is_terminal,
-        ) as progress:
-            task = progress.add_task(assignment, total=len(students))
-            for name in students:
-                progress.update(task, description=_printable(name))
-                row = _grade_one(api, assignment, name, force=force)
-                rows.append(row)
-                progress.console.print(_progress_line(row), markup=False, highlight=False)
-                progress.advance(task)
+        root = Path(api.coursedir.root)
+    options = {"jobs": jobs, "force": force, "trust": trust_submissions, "patience": wait}
+    options["cluster"] = cluster
+    with _one_sentence():
+        if watch:
+            with show.progress(assignment, errors) as told:
+                parallel.watch_class(root, assignment, student, watch=told, **options)
+        start = perf_counter()
+        with show.progress(assignment, errors) as told:
+            rows = parallel.grade_class(root, assignment, student, watch=told, **options)
+        figures = summary.summarise(rows, seconds=perf_counter() - start)
     if as_json:
-        typer.echo(_as_json({"assignment": assignment, "students": rows}))
+        typer.echo(_as_json({"assignment": assignment, "students": rows, "summary": figures}))
     else:
-        _show_class(assignment, rows)
-    refused = [row.student for row in rows if not row.graded]
-    if refused:
-        _fail(f"Not graded: {', '.join(map(_printable, refused))}; the table says why.")
+        _output().print(show.class_table(assignment, rows))
+        for sentence in summary.sentences(figures):
+            typer.echo(show.printable(sentence))
+    if figures.not_graded:
+        names = ", ".join(map(show.printable, figures.not_graded))
+        _fail(f"Not graded: {names}; the table says why.")
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say which layers of protection this machine has, and what is open without the others."""
+    from autograde import sandbox, show
+
+    rows = sandbox.doctor()
+    enough = sandbox.is_enough(rows)
+    if as_json:
+        typer.echo(_as_json({"enough": enough, "layers": rows}))
+    else:
+        _output().print(show.doctor_table(rows))
+        typer.echo(
+            "Enough to run work that nobody vouches for."
+            if enough
+            else "Not enough for work that nobody vouches for: --trust-submissions grades it "
+            "all the same."
+        )
+    if not enough:
+        raise typer.Exit(1)
+
+
+@app.command()
+def collect(
+    bundle: Annotated[Path, typer.Argument(help="A zip or folder that a learning platform made.")],
+    assignment: AssignmentArgument,
+    course: CourseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put what a learning platform collected where grading looks for it."""
+    from autograde import classroom, intake, show
+
+    with _course(course) as api:
+        classroom.require_assignment(api, assignment)
+        try:
+            rows = intake.collect(bundle.expanduser(), api.coursedir, assignment)
+        except intake.BundleError as error:
+            _fail(str(error))
+    if as_json:
+        typer.echo(_as_json({"assignment": assignment, "collected": rows}))
+        return
+    for row in rows:
+        told = "; ".join(note.rstrip(".") for note in (row.problem, *row.notes) if note)
+        typer.echo(show.printable(f"{row.student}: {told or ', '.join(row.files)}"))
 
 
 @app.command()
@@ -113,7 +172,10 @@ def generate(
     with _course(course) as api:
         classroom.require_assignment(api, assignment)
         deadline = classroom.parse_due(due) if due is not None else None
-        typer.echo(f"{classroom.generate(api, assignment, due=deadline)}")
+        made = classroom.generate(api, assignment, due=deadline)
+        for finding in classroom.lint_tests(api, assignment):
+            _say(f"warning: {finding}")
+        typer.echo(f"{made}")
 
 
 @app.command()
@@ -158,24 +220,22 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Show each graded cell of one submission: its points, and what happened."""
-    from autograde import classroom, results
+    from autograde import classroom, ledger, results, show
 
     with _course(course) as api:
         classroom.require_assignment(api, assignment)
         row = results.student_result(api, assignment, student)
+        entry = ledger.read(Path(api.coursedir.root), assignment, student)
+        row = results.add_run(row, entry, unchanged=False)
         cells = results.cell_results(api, assignment, student)
     if as_json:
         typer.echo(_as_json({"assignment": assignment, "student": row, "cells": cells}))
         return
-    table = _table(f"{student}, {assignment}")
-    table.add_column("cell", no_wrap=True)
-    table.add_column("points", justify="right", no_wrap=True)
-    table.add_column("what happened", overflow="fold")
-    for cell in cells:
-        table.add_row(_text(cell.cell), f"{cell.score:g} / {cell.max_score:g}", _text(cell.what))
-    _output().print(table)
-    late = _lateness(row.late_seconds)
-    typer.echo(f"{_score(row)}, {late + ' late' if late else 'in time'}")
+    _output().print(show.cell_table(f"{student}, {assignment}", cells))
+    for sentence in filter(None, (row.quarantined, *row.repairs)):
+        typer.echo(show.printable(sentence))
+    late = show.lateness(row.late_seconds)
+    typer.echo(f"{show.score(row)}, {late + ' late' if late else 'in time'}")
 
 
 @contextmanager
@@ -183,10 +243,17 @@ def _course(given: Path | None) -> Iterator["NbGraderAPI"]:
     """The course opened; what an instructor can mend becomes one sentence and exit code 2."""
     from autograde import classroom
 
+    with _one_sentence(), classroom.open_course(given or _default_course()) as api:
+        yield api
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    from autograde import classroom, lock, workers
+
     try:
-        with classroom.open_course(given or _default_course()) as api:
-            yield api
-    except classroom.CourseError as error:
+        yield
+    except (classroom.CourseError, lock.Busy, workers.WorkerError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("Stopped. What is graded stays graded; run the same command to continue.")
@@ -198,90 +265,16 @@ def _default_course() -> Path:
     return here if (here / "nbgrader_config.py").is_file() or not workbook.is_dir() else workbook
 
 
-def _grade_one(
-    api: "NbGraderAPI", assignment: str, student: str, *, force: bool
-) -> "StudentResult":
-    from autograde import classroom, results
-
-    try:
-        done = classroom.grade(api, assignment, student, force=force)
-    except classroom.CourseError as error:
-        return results.StudentResult(student, graded=False, note=str(error))
-    return results.add_run(
-        results.student_result(api, assignment, student),
-        seconds=done.seconds,
-        unchanged=done.unchanged,
-        note=done.note,
-    )
-
-
-def _show_class(assignment: str, rows: list["StudentResult"]) -> None:
-    table = _table(assignment)
-    table.add_column("student", overflow="fold", min_width=8)
-    for heading in ("score", "late", "tests\nfailed", "by\nhand", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("note", overflow="fold")
-    for row in rows:
-        if row.graded:
-            figures = (
-                _score(row),
-                _lateness(row.late_seconds),
-                f"{len(row.failed)} of {row.tests}",
-                f"{len(row.by_hand)}" if row.by_hand else "",
-                "" if row.seconds is None else f"{row.seconds:.1f}",
-            )
-        else:
-            figures = ("none", "", "", "", "")
-        table.add_row(_text(row.student), *figures, _text(row.note))
-    _output().print(table)
-
-
-def _progress_line(row: "StudentResult") -> str:
-    if not row.graded:
-        return f"{_printable(row.student)}: not graded"
-    took = "unchanged" if row.seconds is None else f"{row.seconds:.1f} s"
-    return f"{_printable(row.student)}: {_score(row)}, {took}"
-
-
-def _score(row: "StudentResult") -> str:
-    return f"{row.score:g} / {row.max_score:g}"
-
-
-def _lateness(seconds: float) -> str:
-    """Lateness as a person says it, such as "40 s" or "2 d 3 h"; nothing if there is none."""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s" if rest else ""
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [f"{n} {unit}" for n, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if n]
-    return " ".join(parts[:2])
-
-
 def _as_json(value: object) -> str:
     import dataclasses
 
     return json.dumps(value, default=dataclasses.asdict, indent=2)
 
 
-def _printable(text: str) -> str:
-    """A folder's name may hold terminal codes; show none of them."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+def _say(sentence: str) -> None:
+    from autograde import show
 
-
-def _table(title: str):
-    from rich import box
-    from rich.table import Table
-
-    return Table(
-        title=_text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-
-
-def _text(text: str):
-    from rich.text import Text
-
-    return Text(_printable(text))
+    _errors().print(show.printable(sentence), markup=False, highlight=False, soft_wrap=True)
 
 
 def _output():
@@ -297,5 +290,5 @@ def _errors():
 
 
 def _fail(sentence: str) -> NoReturn:
-    typer.echo(_printable(sentence), err=True)
+    typer.echo("".join(c if c.isprintable() else "?" for c in sentence), err=True)
     raise typer.Exit(2)

@@ -2,19 +2,23 @@
 cells and tests in separate confined processes; `SaveScores` takes the place of SaveAutoGrades, and
 leaves to a person what could not be judged; `LintTests` reads an instructor's tests when an
 assignment is generated. Command line, gradebook, formgrader and feedback stay nbgrader's.
+
+Under nbgrader's own command they ask and fill the gradebook. In a worker of `autograde.parallel`
+there is none: the assignment lies in `resources["sheet"]`, the marks go to `resources["marks"]`.
 """
 
 import atexit
+import hashlib
 import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nbformat
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat.notebooknode import NotebookNode
-from nbgrader import utils
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.nbgraderformat import MetadataValidator, ValidationError
@@ -27,7 +31,7 @@ from nbgrader.preprocessors import (
 from traitlets import Bool, Integer
 from traitlets.log import get_logger
 
-from autograde import sandbox
+from autograde import ledger, sandbox
 from autograde.protect.analysis import lint
 from autograde.protect.plan import (
     Course,
@@ -38,6 +42,8 @@ from autograde.protect.plan import (
     read_course,
 )
 from autograde.protect.supervisor import Bounds, Outcome, Output, Session, Zygote
+from autograde.scoring import NotebookMarks, marks_of
+from autograde.sheet import Sheet, digest_of, read_sheet, version_of
 
 _zygotes: dict[tuple[str, ...], Zygote] = {}
 _courses: dict[tuple[Path, int], Course] = {}
@@ -81,7 +87,10 @@ class ProtectedExecute(Execute):
             restarts=self.restarts,
             required=("limits", *required),
         )
-        report: dict[str, Any] = {"review": {}, "events": {}, "seconds": {}, "unprotected": []}
+        report: dict[str, Any] = {
+            **{part: {} for part in ("review", "events", "seconds", "checks")},
+            "unprotected": [],
+        }
         resources["autograde"] = report
         files = Path(resources.get("metadata", {}).get("path") or ".")
         for cell in nb.cells:
@@ -100,6 +109,11 @@ class ProtectedExecute(Execute):
                     _record(nb.cells[place], place, step.test, outcome, report)
             report["layers"] = session.layers
         return nb, resources
+
+    def warm(self, resources: ResourcesDict) -> None:
+        """Start the warm process for a notebook's imports before its first submission."""
+        if source := self._source(resources):
+            _zygote(self._course(source).imports)
 
     def _file(self, folder: str, resources: ResourcesDict) -> Path:
         about, course = resources["nbgrader"], CourseDirectory(config=self.config)
@@ -120,19 +134,16 @@ class ProtectedExecute(Execute):
         """The instructor's own cells as the gradebook has them, by grade id. They change only when
         the assignment is generated anew, which writes the released notebook.
         """
-        about, released = resources["nbgrader"], self._file("release_directory", resources)
+        about = resources["nbgrader"]
+        if "sheet" in resources:
+            return resources["sheet"].notebooks[about["notebook"]].known()
+        released = self._file("release_directory", resources)
         key = (about["db_url"], released, released.stat().st_mtime_ns if released.is_file() else 0)
         if key in _known:
             return _known[key]
         with Gradebook(about["db_url"]) as book:
-            notebook = book.find_notebook(about["notebook"], about["assignment"])
-            graded = {cell.name for cell in notebook.grade_cells}
-            solved = {cell.name for cell in notebook.solution_cells}
-            found = {
-                cell.name: Known(cell.source, cell.name in graded - solved)
-                for cell in notebook.source_cells
-                if cell.locked and cell.cell_type == "code"
-            }
+            sheet = read_sheet(book, about["assignment"])
+            found = sheet.find_notebook(about["notebook"], about["assignment"]).known()
         if released.is_file():
             _known[key] = found
         return found
@@ -187,6 +198,7 @@ def _record(
     if is_test(cell):
         cell.outputs = [_as_standard_output(output) for output in cell.outputs]
     if outcome.checks:
+        report["checks"][name] = [list(check) for check in outcome.checks]
         _score_checks(cell, outcome)
     if outcome.review:
         report["review"][name] = outcome.review
@@ -254,8 +266,13 @@ class SaveScores(SaveAutoGrades):
     def preprocess(
         self, nb: NotebookNode, resources: ResourcesDict
     ) -> tuple[NotebookNode, ResourcesDict]:
-        about = resources["nbgrader"]
-        review = resources.get("autograde", {}).get("review", {})
+        about, report = resources["nbgrader"], resources.get("autograde", {})
+        taken = resources.get("autograde_intake", {})
+        quarantined = taken.get("quarantined", "")
+        marks = marks_of(about["notebook"], nb, report, self.log, judged=not quarantined)
+        if "sheet" in resources:
+            resources["marks"] = marks
+            return nb, resources
         with Gradebook(about["db_url"]) as book:
             submitted = book.find_submission_notebook(
                 about["notebook"], about["assignment"], about["student"]
@@ -265,23 +282,48 @@ class SaveScores(SaveAutoGrades):
             names = {cell.id: cell.name for cell in cells}
             grades = {names[grade.cell_id]: grade for grade in submitted.grades}
             comments = {names[comment.cell_id]: comment for comment in submitted.comments}
-            for cell in nb.cells:
-                name = cell.metadata.get("nbgrader", {}).get("grade_id")
-                if utils.is_grade(cell):
-                    self._score(cell, _entry(grades, name), waits=name in review)
-                if utils.is_solution(cell) or utils.is_task(cell):
-                    unchanged = cell.metadata.nbgrader.get("checksum") == utils.compute_checksum(
-                        cell
-                    )
-                    empty = unchanged and not utils.is_task(cell)
-                    _entry(comments, name).auto_comment = "No response." if empty else None
+            for name, score in marks.scores.items():
+                grade = _entry(grades, name)
+                grade.auto_score = score
+                # A score given by hand, and what no machine can judge, is a person's to confirm.
+                grade.needs_manual_grade = grade.manual_score is not None or score is None
+            for name, comment in marks.comments.items():
+                _entry(comments, name).auto_comment = comment
             book.db.commit()
+            sheet = read_sheet(book, about["assignment"])
+        self._remember(nb, marks, sheet, about, taken)
         return nb, resources
 
-    def _score(self, cell: NotebookNode, grade: Any, *, waits: bool) -> None:
-        grade.auto_score = None if waits else utils.determine_grade(cell, self.log)[0]
-        # A score given by hand, and what no machine can judge, is a person's to confirm.
-        grade.needs_manual_grade = grade.manual_score is not None or grade.auto_score is None
+    def _remember(
+        self,
+        nb: NotebookNode,
+        marks: NotebookMarks,
+        sheet: Sheet,
+        about: Mapping[str, str],
+        taken: Mapping[str, Any],
+    ) -> None:
+        """Enter in the ledger what this run will have written, so that none repeats it."""
+        course = CourseDirectory(config=self.config)
+        student, assignment = about["student"], about["assignment"]
+        handed_in = Path(course.format_path(course.submitted_directory, student, assignment))
+        source = Path(course.format_path(course.source_directory, ".", assignment))
+        key = ledger.key_of(digest_of(handed_in), version_of(sheet, source))
+        root = Path(course.root)
+        before = ledger.read(root, assignment, student)
+        if before is None or before.key != key:
+            before = ledger.Entry(key)
+        name = about["notebook"]
+        output = hashlib.sha256(f"{nbformat.writes(nb)}\n".encode()).hexdigest()
+        entry = msgspec.structs.replace(
+            before,
+            outputs={**before.outputs, f"{name}.ipynb": output},
+            scores={**before.scores, name: dict(marks.scores)},
+            reports={**before.reports, name: dict(marks.report)},
+            repairs=tuple(dict.fromkeys([*before.repairs, *taken.get("repairs", ())])),
+            quarantined=taken.get("quarantined", ""),
+            feedback=False,
+        )
+        ledger.write(root, assignment, student, entry)
 
 
 def _entry(entries: dict[str, Any], name: str | None) -> Any:

@@ -2,23 +2,35 @@
 It reads nbgrader's gradebook and the autograded notebook, and changes neither.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
-from nbgrader.api import Grade, MissingEntry
+from nbgrader.api import Assignment, Grade, SubmittedAssignment, SubmittedNotebook
 from nbgrader.apps import NbGraderAPI
+from sqlalchemy import Connection, select
 
 from autograde.classroom import CourseError
+from autograde.ledger import Entry, read
+from autograde.sheet import Sheet, read_sheet
+from autograde.writer import seconds_late
 
+_ASSIGNMENT, _SUBMISSION = Assignment.__table__, SubmittedAssignment.__table__
+_NOTEBOOK, _GRADE = SubmittedNotebook.__table__, Grade.__table__
 _LONGEST = 160  # characters of one explanation
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """One graded cell: `verdict` is "passed", "failed", "partial", "by hand" or "no answer"."""
+    """One graded cell: `verdict` is "passed", "failed", "partial", "by hand", "no answer" or "needs
+    review". `limit` says which limit its run hit, `checks` are its named checks: name, points,
+    passed. `unprotected` tests ran in the student's process.
+    """
 
     notebook: str
     cell: str
@@ -26,13 +38,19 @@ class CellResult:
     max_score: float
     verdict: str
     what: str
+    limit: str = ""
+    seconds: float | None = None
+    unprotected: bool = False
+    checks: tuple[tuple[str, float, bool], ...] = ()
 
 
 @dataclass(frozen=True)
 class StudentResult:
     """One row of the table. `score` is after the late penalty; `late_seconds` is 0 in time.
 
-    `graded` is false where the submission could not be graded; `note` then says why.
+    `graded` is false where the machinery could not grade the submission; `note` then says why.
+    `quarantined` says why a submission was put aside, and waits for a person; `limits` are those
+    that its run hit, `repairs` what was mended before it.
     """
 
     student: str
@@ -46,30 +64,80 @@ class StudentResult:
     unanswered: tuple[str, ...] = ()
     seconds: float | None = None
     note: str = ""
+    repairs: tuple[str, ...] = ()
+    quarantined: str = ""
+    limits: tuple[str, ...] = ()
 
 
 def student_result(api: NbGraderAPI, assignment: str, student: str) -> StudentResult:
     """Scores of one graded submission, as the gradebook has them now."""
     with api.gradebook as book:
-        try:
-            submission = book.find_submission(assignment, student)
-        except MissingEntry:
-            raise CourseError(
-                f"{student!r} has no graded submission of {assignment}; grade it first."
-            ) from None
-        grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
-        tests = [grade for grade in grades if not _is_answer(grade)]
-        return StudentResult(
-            student=student,
-            graded=True,
-            score=max(0.0, submission.score - (submission.late_submission_penalty or 0.0)),
-            max_score=submission.max_score,
-            late_seconds=submission.total_seconds_late,
-            tests=len(tests),
-            failed=tuple(g.name for g in tests if _lost(g)),
-            by_hand=tuple(g.name for g in grades if g.needs_manual_grade),
-            unanswered=tuple(g.name for g in grades if _is_answer(g) and _empty(g)),
+        found = class_results(book.db.connection(), read_sheet(book, assignment), [student])
+    if student not in found:
+        raise CourseError(f"{student!r} has no graded submission of {assignment}; grade it first.")
+    return found[student]
+
+
+def class_results(
+    connection: Connection, sheet: Sheet, students: Sequence[str] | None = None
+) -> dict[str, StudentResult]:
+    """The rows of `students`, or of all who have a graded submission, in one query."""
+    due = connection.execute(
+        select(_ASSIGNMENT.c.duedate).where(_ASSIGNMENT.c.id == sheet.id)
+    ).scalar()
+    query = (
+        select(
+            _SUBMISSION.c.student_id, _SUBMISSION.c.timestamp, _SUBMISSION.c.extension,
+            _NOTEBOOK.c.notebook_id, _NOTEBOOK.c.late_submission_penalty, _GRADE.c.cell_id,
+            _GRADE.c.auto_score, _GRADE.c.manual_score, _GRADE.c.extra_credit,
+            _GRADE.c.needs_manual_grade,
         )
+        .join(_NOTEBOOK, _NOTEBOOK.c.assignment_id == _SUBMISSION.c.id)
+        .outerjoin(_GRADE, _GRADE.c.notebook_id == _NOTEBOOK.c.id)
+        .where(_SUBMISSION.c.assignment_id == sheet.id)
+    )  # fmt: skip
+    if students is not None:
+        query = query.where(_SUBMISSION.c.student_id.in_(students))
+    rows: dict[str, list[Any]] = {}
+    for row in connection.execute(query):
+        rows.setdefault(row.student_id, []).append(row)
+    return {student: _result(student, found, sheet, due) for student, found in rows.items()}
+
+
+def _result(student: str, rows: list[Any], sheet: Sheet, due: datetime | None) -> StudentResult:
+    grades = {row.cell_id: row for row in rows if row.cell_id}
+    penalties = {row.notebook_id: row.late_submission_penalty or 0.0 for row in rows}
+    score, most, tests = 0.0, 0.0, 0
+    failed, by_hand, unanswered = [], [], []
+    for notebook in sheet.notebooks.values():
+        answers = {cell.name for cell in notebook.solution_cells}
+        for cell in notebook.in_order():
+            row = grades.get(cell.id)
+            if row is None:
+                continue
+            given = row.auto_score if row.manual_score is None else row.manual_score
+            points = 0.0 if given is None else given + (row.extra_credit or 0.0)
+            score, most = score + points, most + cell.max_score
+            if row.needs_manual_grade:
+                by_hand.append(cell.name)
+            if cell.name in answers:
+                if row.auto_score == 0 and row.manual_score is None:
+                    unanswered.append(cell.name)
+                continue
+            tests += 1
+            if not row.needs_manual_grade and points < cell.max_score:
+                failed.append(cell.name)
+    return StudentResult(
+        student=student,
+        graded=True,
+        score=max(0.0, score - sum(penalties.values())),
+        max_score=most,
+        late_seconds=seconds_late(due, rows[0].timestamp, rows[0].extension),
+        tests=tests,
+        failed=tuple(failed),
+        by_hand=tuple(by_hand),
+        unanswered=tuple(unanswered),
+    )
 
 
 def graded_students(api: NbGraderAPI, assignment: str) -> list[str]:
@@ -78,16 +146,30 @@ def graded_students(api: NbGraderAPI, assignment: str) -> list[str]:
         return sorted(found.student.id for found in book.assignment_submissions(assignment))
 
 
-def add_run(
-    result: StudentResult, *, seconds: float | None, unchanged: bool, note: str
-) -> StudentResult:
-    """The same result with what this run adds: its seconds and its remarks."""
-    remarks = [note] if note else []
+def add_run(result: StudentResult, entry: Entry | None, *, unchanged: bool) -> StudentResult:
+    """The same result with what its run adds: seconds, and remarks on what a person should know."""
+    if entry is None:
+        return replace(result, note="unchanged" if unchanged else "")
+    reviews = sum(len(report.get("review", {})) for report in entry.reports.values())
+    events = [report.get("events", {}) for report in entry.reports.values()]
+    limits = [what for event in events for what in event.values()]
+    remarks = [entry.quarantined.rstrip(".")] if entry.quarantined else []
+    remarks += [repair.rstrip(".") for repair in entry.repairs]
+    if reviews:
+        remarks.append(f"{reviews} test{'s' * (reviews > 1)} for a person to judge")
+    remarks += [f"{count} x {what}" for what, count in Counter(limits).items()]
     if result.unanswered:
         remarks.append(f"no answer in {', '.join(result.unanswered)}")
     if unchanged:
         remarks.append("unchanged")
-    return replace(result, seconds=None if unchanged else seconds, note="; ".join(remarks))
+    return replace(
+        result,
+        seconds=None if unchanged else entry.seconds,
+        note="; ".join(remarks),
+        repairs=entry.repairs,
+        quarantined=entry.quarantined,
+        limits=tuple(limits),
+    )
 
 
 def cell_results(api: NbGraderAPI, assignment: str, student: str) -> list[CellResult]:
@@ -96,6 +178,7 @@ def cell_results(api: NbGraderAPI, assignment: str, student: str) -> list[CellRe
     folder = Path(
         api.coursedir.format_path(api.coursedir.autograded_directory, student, assignment)
     )
+    entry = read(Path(api.coursedir.root), assignment, student) or Entry("")
     found = []
     with api.gradebook as book:
         for notebook in book.find_submission(assignment, student).notebooks:
@@ -103,13 +186,33 @@ def cell_results(api: NbGraderAPI, assignment: str, student: str) -> list[CellRe
             cells = nbformat.read(path, as_version=4).cells if path.is_file() else []
             graded = dict(_graded(cells))
             order = {name: place for place, name in enumerate(graded)}
+            report = entry.reports.get(notebook.name, {})
             for grade in sorted(notebook.grades, key=lambda g: order.get(g.name, len(order))):
-                verdict, what = _verdict(grade, graded.get(grade.name), cells)
-                score = CellResult(
-                    notebook.name, grade.name, grade.score, grade.max_score, verdict, what
-                )
-                found.append(score)
+                found.append(_cell_result(grade, graded.get(grade.name), cells, report))
     return found
+
+
+def _cell_result(
+    grade: Grade, cell: NotebookNode | None, cells: list[NotebookNode], report: dict[str, Any]
+) -> CellResult:
+    name = grade.name
+    verdict, what = _verdict(grade, cell, cells)
+    review = report.get("review", {}).get(name, "")
+    if review and grade.needs_manual_grade:
+        verdict, what = "needs review", _one_line(f"a person must judge: {review}")
+    checks = report.get("checks", {}).get(name, [])
+    return CellResult(
+        grade.notebook.name,
+        name,
+        grade.score,
+        grade.max_score,
+        verdict,
+        what,
+        limit=report.get("events", {}).get(name, ""),
+        seconds=report.get("seconds", {}).get(name),
+        unprotected=name in report.get("unprotected", ()),
+        checks=tuple((_one_line(n), points, passed) for n, points, passed, *_ in checks),
+    )
 
 
 def _graded(cells: list[NotebookNode]) -> Iterator[tuple[str, NotebookNode]]:
@@ -122,14 +225,6 @@ def _is_answer(grade: Grade) -> bool:
     """Whether a student writes in the cell itself: prose, or code that a person judges."""
     answers = grade.notebook.notebook.solution_cells
     return any(cell.name == grade.name for cell in answers)
-
-
-def _lost(grade: Grade) -> bool:
-    return not grade.needs_manual_grade and grade.score < grade.max_score
-
-
-def _empty(grade: Grade) -> bool:
-    return grade.auto_score == 0 and grade.manual_score is None
 
 
 def _verdict(grade: Grade, cell: NotebookNode | None, cells: list[NotebookNode]) -> tuple[str, str]:

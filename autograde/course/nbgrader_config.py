@@ -4,6 +4,7 @@ Assignments stand in source/. All else (release, submitted, autograded,
 feedback and the sqlite gradebook) the commands make here; git ignores it.
 """
 
+import autograde
 from autograde.stubs import NamedStubs
 from nbgrader import preprocessors as steps
 
@@ -33,14 +34,9 @@ c.GenerateAssignment.preprocessors = [
 
 # A cell that runs longer is interrupted and fails; the next ones still run.
 c.ExecutePreprocessor.timeout = 10
-# A graded kernel has nothing to save: do not wait for it to say goodbye.
-c.ExecutePreprocessor.shutdown_kernel = "immediate"
-# The kernel listens on this machine alone; its warning at each start is noise.
-c.Execute.extra_arguments = [
-    "--HistoryManager.hist_file=:memory:",
-    "--log-level=ERROR",
-]
-
 # A late submission is marked in the table and in the gradebook; what it costs
 # is each course's own rule, applied to the exported grades.
 c.LateSubmissionPlugin.penalty_method = "none"
+
+# Submissions run in a sandbox, tests outside of it; see autograde/README.md.
+autograde.configure(c)

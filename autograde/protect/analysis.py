@@ -15,6 +15,7 @@ from autograde.protect.plan import is_solution, is_test, options_of
 _MANY_CALLS = 20_000
 _VERDICTS = {"equals", "is_correct", "is_valid", "check", "verify", "passed", "test", "validate"}
 _HIDDEN_LABELS = ("y_test", "y_true", "y_hidden", "expected", "answer", "truth", "labels_test")
+_CURRENT_FIGURE = {"gcf", "gca", "get_fignums"}
 _UNPICKLES = {
     ("pickle", "load"), ("pickle", "loads"), ("joblib", "load"), ("pd", "read_pickle"),
     ("torch", "load"), ("dill", "load"), ("cloudpickle", "load"),
@@ -68,26 +69,9 @@ class _Facts:
             self.globals |= cells.used_in_functions(source)
             for node in ast.walk(cells.parse(source) or ast.Module([], [])):
                 if isinstance(node, ast.ClassDef):
-                    functions = (n for n in node.body if isinstance(n, ast.FunctionDef))
+                    functions = [n for n in node.body if isinstance(n, ast.FunctionDef)]
                     self.classes[node.name] = {function.name for function in functions}
-                elif isinstance(node, ast.FunctionDef) and changes_argument(node):
-                    self.changes.add(node.name)
-
-
-def changes_argument(function: ast.FunctionDef) -> bool:
-    """Whether a function assigns into one of its parameters or calls a method that changes it."""
-    parameters = {argument.arg for argument in function.args.args}
-    changing = {"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update",
-                "add", "discard", "setdefault", "fill"}  # fmt: skip
-    for node in ast.walk(function):
-        target = None
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
-            target = node.value
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            target = node.func.value if node.func.attr in changing else None
-        if isinstance(target, ast.Name) and target.id in parameters:
-            return True
-    return False
+                    self.changes |= {f.name for f in functions if cells.changes_arguments(f)}
 
 
 class _Reader:
@@ -174,6 +158,11 @@ class _Reader:
                 yield self.found(
                     node, "refused", "dataclasses.asdict needs the class itself", "Use vars()."
                 )
+            if callee.attr in _CURRENT_FIGURE and callee.value.id in ("plt", "pyplot"):
+                yield self.found(
+                    node, "refused", f"plt.{callee.attr} knows no figure of the student's process",
+                    "Have the students' function return the Axes, and ask that.",
+                )  # fmt: skip
         if not self.is_students(callee):
             return
         for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
@@ -187,12 +176,13 @@ class _Reader:
         call = node.value
         if (
             isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Name)
-            and call.func.id in self.facts.changes
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr in self.facts.changes
+            and self.is_students(call.func.value)
             and not self.write_back
         ):
             yield self.found(
-                node, "changed", f"{call.func.id} changes its argument, of which it gets a copy",
+                node, "changed", f"{call.func.attr} changes its argument, of which it gets a copy",
                 'Set the cell\'s metadata "autograde": {"write_back": true}.',
             )  # fmt: skip
 

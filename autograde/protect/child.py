@@ -9,7 +9,6 @@ import copy
 import inspect
 import os
 import pickle
-import random
 import select
 import signal
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 import msgspec
 
 from autograde.protect import codec, errors
-from autograde.protect.shell import Shell, brief_traceback, capture_streams
+from autograde.protect.shell import Shell, brief_traceback, capture_streams, seed_all
 from autograde.protect.wire import Closed, Wire
 
 _FUNCTIONS = (
@@ -69,6 +68,8 @@ class Child:
     def order(self, order: dict[str, Any]) -> None:
         outputs = []
         if order["op"] == "run":
+            if order["seed"] is not None:
+                seed_all(order["seed"])
             outputs = self.run(order["source"])
         self.control.send(msgspec.json.encode({"outputs": outputs}))
 
@@ -135,8 +136,14 @@ class Child:
         self.watched.update(found)
         return found
 
+    def do_defined(self, names: list[str]) -> list[str]:
+        return [name for name in names if name in self.shell.user_ns]
+
     def do_assign(self, name: str, value: Any) -> None:
         self.shell.user_ns[name] = value
+
+    def do_unassign(self, name: str) -> None:
+        self.shell.user_ns.pop(name, None)
 
     def do_call(self, target: Any, arguments: list, keywords: dict, back: bool) -> Any:
         result = target(*arguments, **keywords)
@@ -175,6 +182,9 @@ class Child:
 
     def do_source(self, target: Any) -> str:
         return inspect.getsource(target)
+
+    def do_nature(self, target: Any, name: str) -> bool:
+        return getattr(inspect, name)(target)
 
     def do_signature(self, target: Any) -> list[list[Any]]:
         found = []
@@ -323,8 +333,6 @@ class Child:
 def main(shell: Shell, control: Wire, calls: Wire) -> None:
     """Become the student's process; returns when the grader is gone."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    random.seed()
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()
+    seed_all(None)
     sys.path.insert(0, "")
     Child(shell, control, calls).serve()

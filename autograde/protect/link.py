@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Sequence
 from typing import Any
 
 from autograde.protect import codec, errors, proxies
@@ -62,11 +63,23 @@ class Link:
         self.lost = ""
         self.depth = 0
         self.changed: set[str] = set()
+        self.changing: dict[int, tuple[int | str, ...]] = {}
 
     # Asking.
 
+    def expect_changes(self, function: Any, parameters: Sequence[int | str]) -> None:
+        """Note that a student's function may change these parameters in place: those that the
+        reference solution changes. A function known by a second name as well may change none.
+        """
+        if type(function) is proxies.Function:
+            number = proxies.number_of(function)
+            known = self.changing.setdefault(number, tuple(parameters))
+            if known != tuple(parameters):
+                self.changing[number] = ()
+
     def call(self, number: int, arguments: tuple, keywords: dict) -> Any:
-        return self._call(["call", _Number(number)], arguments, keywords)
+        only = self.changing.get(number, ())
+        return self._call(["call", _Number(number)], arguments, keywords, only)
 
     def method(self, owner: Any, name: str, arguments: tuple, keywords: dict) -> Any:
         return self._call(["method", owner, name], arguments, keywords)
@@ -74,14 +87,19 @@ class Link:
     def operate(self, owner: Any, name: str, *arguments: Any) -> Any:
         return self.ask("operate", owner, name, list(arguments))
 
-    def _call(self, what: list[Any], arguments: tuple, keywords: dict) -> Any:
-        back = self.write_back
+    def _call(
+        self, what: list[Any], arguments: tuple, keywords: dict, only: Sequence[int | str] = ()
+    ) -> Any:
+        back = self.write_back or bool(only)
         answer = self.ask(*what, list(arguments), keywords, back)
         if not back:
             return answer
         result, seen, named = answer
-        for old, new in [*zip(arguments, seen), *((keywords[k], named[k]) for k in keywords)]:
-            put_back(old, new)
+        pairs = [*zip(range(len(arguments)), arguments, seen)]
+        pairs += [(name, keywords[name], named[name]) for name in keywords]
+        for place, old, new in pairs:
+            if self.write_back or place in only:
+                put_back(old, new)
         return result
 
     def ask(self, operation: str, *parts: Any) -> Any:

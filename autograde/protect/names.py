@@ -8,6 +8,11 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_CHANGING = {"shuffle", "heapify", "heappush", "heappop", "insort", "fill_diagonal", "copyto"}
+_METHODS = {
+    "append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "add",
+    "discard", "setdefault", "fill", "popitem", "resize",
+}  # fmt: skip
 _manager = TransformerManager()
 
 
@@ -59,6 +64,97 @@ def bound(source: str, *, imports: bool = False) -> set[str]:
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Global):
             found.update(node.names)
+    return found
+
+
+def changed_in_place(source: str) -> set[str]:
+    """Names whose value a cell changes at its top level without binding them anew: `d["k"] = 1`,
+    `frame.loc[3] = row`, `items.append(1)`, `random.shuffle(items)`. A function called for nothing
+    but its effect is among them: it stands for the state that it changes.
+    """
+    found: set[str] = set()
+    tree = parse(source)
+    for node in _here(tree) if tree else ():
+        if isinstance(node, ast.Subscript | ast.Attribute):
+            if isinstance(node.ctx, ast.Store | ast.Del):
+                found.add(_root(node))
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            call = node.value
+            found.add(_root(call.func))
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else _root(call.func)
+            if name in _CHANGING:
+                found |= {argument.id for argument in call.args if isinstance(argument, ast.Name)}
+    return found - {""}
+
+
+def changed_parameters(source: str) -> dict[str, tuple[int | str, ...]]:
+    """Functions at a cell's top level that change arguments in place, with the places and names of
+    the parameters that they assign into or call a changing method of.
+    """
+    tree = parse(source)
+    found = {}
+    for node in tree.body if tree else ():
+        if isinstance(node, ast.FunctionDef):
+            names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
+            changed = _changes(node) & {*names, *(a.arg for a in node.args.kwonlyargs)}
+            if changed:
+                places = [place for place, name in enumerate(names) if name in changed]
+                found[node.name] = (*places, *sorted(changed))
+    return found
+
+
+def _changes(function: ast.FunctionDef) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(function):
+        target = None
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            target = node.value
+        elif isinstance(node, ast.AugAssign):
+            target = node.target
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            inplace = any(keyword.arg == "inplace" for keyword in node.keywords)
+            target = node.func.value if node.func.attr in _METHODS or inplace else None
+        if isinstance(target, ast.Attribute) and target.attr in ("loc", "iloc", "at", "iat"):
+            target = target.value
+        if isinstance(target, ast.Name):
+            found.add(target.id)
+    return found
+
+
+def changes_arguments(function: ast.FunctionDef) -> bool:
+    """Whether a function or method changes one of its arguments in place."""
+    arguments = function.args
+    names = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    return bool(_changes(function) & names - {"self", "cls"})
+
+
+def _root(node: ast.AST) -> str:
+    """The name at the left end of `a.b[c].d`; empty if it is no name."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def draws_at_random(source: str) -> bool:
+    """Whether a cell names a source of random numbers."""
+    return bool(_words(source) & {"random", "shuffle", "choice", "randint", "rand", "randn"})
+
+
+def seeds(source: str) -> bool:
+    """Whether a cell fixes the random numbers: a seed, or a generator made with one."""
+    return bool(_words(source) & {"seed", "random_state", "set_seed", "manual_seed", "default_rng"})
+
+
+def _words(source: str) -> set[str]:
+    tree = parse(source)
+    found: set[str] = set()
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.keyword) and node.arg:
+            found.add(node.arg)
     return found
 
 

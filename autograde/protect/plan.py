@@ -4,6 +4,7 @@ is the instructor's is taken from the source notebook and the gradebook, never f
 word for it.
 """
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,7 @@ class Course:
     imports: tuple[str, ...]
     order: Mapping[str, int] = field(default_factory=dict)
     setup: tuple[tuple[int, str], ...] = ()
+    seeds: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Options] = field(default_factory=dict)
 
 
@@ -74,13 +76,18 @@ def read_course(source: NotebookNode) -> Course:
     code = [(i, c) for i, c in enumerate(source.cells) if c.cell_type == "code"]
     student: set[str] = set()
     passed_on: set[str] = set()
+    writes: dict[str, tuple[int | str, ...]] = {}
     for _, cell in code:
         if is_solution(cell):
+            writes |= cells.changed_parameters(cell.source)
             student |= cells.bound(cell.source)
             passed_on |= cells.used_in_functions(cell.source)
-    student |= _tainted(
-        [c.source for _, c in code if not is_solution(c) and not is_test(c)], student
-    )
+    given = [c.source for _, c in code if not is_solution(c) and not is_test(c)]
+    owned = set().union(*map(cells.bound, given)) if given else set()
+    for _, cell in code:
+        if is_solution(cell):
+            student |= cells.changed_in_place(cell.source) & owned
+    student |= _tainted(given, student)
     setup = [
         (i, text)
         for i, cell in code
@@ -88,12 +95,27 @@ def read_course(source: NotebookNode) -> Course:
     ]
     modules = [m for _, cell in code for m in cells.imported_modules(cell.source)]
     return Course(
-        Names(frozenset(student), frozenset(passed_on)),
+        Names(frozenset(student), frozenset(passed_on), writes),
         tuple(dict.fromkeys(modules)),
         {_about(c)["grade_id"]: i for i, c in enumerate(source.cells) if "grade_id" in _about(c)},
         tuple(setup),
+        _seeds(code),
         {_about(c)["grade_id"]: options_of(c) for _, c in code if is_test(c)},
     )
+
+
+def _seeds(code: list[tuple[int, NotebookNode]]) -> dict[str, int]:
+    """Seeds, by text, for the instructor's cells that draw random numbers without fixing them: both
+    sides run such a cell and must come to the same data, and so must a second run.
+    """
+    found: dict[str, int] = {}
+    for _, cell in code:
+        if cells.seeds(cell.source) and not is_test(cell):
+            break  # from here on, what is drawn follows from the instructor's own seed
+        if not is_solution(cell) and not is_test(cell) and cells.draws_at_random(cell.source):
+            seed = zlib.crc32(cell.source.encode("utf-8", "replace"))
+            found[cell.source] = found[cells.plain_python(cell.source)] = seed
+    return found
 
 
 def _tainted(sources: list[str], student: set[str]) -> set[str]:
@@ -152,8 +174,9 @@ def plan(
         mine = known.get(name)
         if cell.cell_type != "code" or not cell.source.strip():
             continue
-        while mine and pending and pending[0][0] < course.order.get(name, -1):
-            yield None, Step(trusted=pending.pop(0)[1], seconds=seconds)
+        while pending and pending[0][0] < course.order.get(name, -1):
+            setup = pending.pop(0)[1]
+            yield None, Step(trusted=setup, seconds=seconds, seed=course.seeds.get(setup))
         options = course.options.get(name, Options())
         if mine and mine.test and not options.unprotected:
             yield (
@@ -175,4 +198,5 @@ def plan(
             here = cells.used(mine.text) & course.names.student
             trusted = None if here else cells.plain_python(mine.text)
         bound = tuple(sorted(cells.bound(text) & course.names.student))
-        yield place, Step(student=text, trusted=trusted, seconds=seconds, bound=bound)
+        seed = course.seeds.get(text)
+        yield place, Step(text, trusted, seconds=seconds, bound=bound, seed=seed)

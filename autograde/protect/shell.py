@@ -5,6 +5,7 @@ work without a kernel, so magics and displays behave as in JupyterLab. Amounts a
 
 import io
 import os
+import random
 import sys
 import traceback
 from typing import Any
@@ -188,6 +189,15 @@ def make_shell() -> Shell:
     recorder.take()
     shell.reset(new_session=True)
     return shell
+
+
+def seed_all(seed: int | None) -> None:
+    """Seed the global generators of Python and, where it is loaded, NumPy; None: from the system.
+    A forked process would otherwise draw what its siblings draw.
+    """
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
 
 
 def capture_streams(recorder: Recorder) -> None:

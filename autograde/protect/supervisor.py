@@ -4,176 +4,24 @@ was ended goes on in a new one, in which its earlier cells run again.
 """
 
 import contextlib
-import json
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from autograde.protect.folder import copy_plain_files, folder_bytes
-from autograde.protect.wire import Closed, Overdue, Wire, send_sockets
+from autograde.protect.folder import copy_plain_files, holds_more_than, remove_tree
+from autograde.protect.steps import Bounds, Names, Outcome, Output, Reply, Step, error_output
+from autograde.protect.warm import SupervisorError, Zygote
+from autograde.protect.wire import Closed, Overdue, Wire
 from autograde.sandbox.layers import Policy, some_user
 
-_ROOT = str(Path(__file__).parents[2])
-_START = (
-    "import sys; sys.path.append({root!r}); "
-    "from autograde.protect.zygote import main; main({number})"
-)
+__all__ = ["Bounds", "Names", "Outcome", "Output", "Session", "Step", "SupervisorError", "Zygote"]
+
 _GRACE = 2.0  # seconds in which a process may obey before it is ended
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
-
-
-class SupervisorError(RuntimeError):
-    """The machinery itself failed; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One cell. `student` is the text for the student's process, `trusted` for the other; a cell
-    may have both. Only a `test` is judged. `bound` are the names that the student's text binds.
-    """
-
-    student: str | None = None
-    trusted: str | None = None
-    test: bool = False
-    seconds: float = 30.0
-    call_seconds: float | None = None
-    write_back: bool = False
-    bound: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Names:
-    """The names that tests look up in the student's process, and those that they may set there."""
-
-    student: frozenset[str] = frozenset()
-    passed_on: frozenset[str] = frozenset()
-
-
-class Output(msgspec.Struct):
-    """A cell's output; what a hostile process sends must fit these types."""
-
-    output_type: str
-    name: str = ""
-    text: str = ""
-    data: dict[str, str] = {}
-    metadata: dict[str, str] = {}
-    ename: str = ""
-    evalue: str = ""
-    traceback: list[str] = []
-
-
-class Reply(msgspec.Struct):
-    """What a process says of a cell that it ran."""
-
-    outputs: list[Output] = []
-    layers: list[str] = []
-    problem: str = ""
-    refused: str = ""
-    overdue: bool = False
-    failed: bool = False
-    hung: bool = False
-    lost: bool = False
-    checks: list[tuple[str, float, bool, str]] = []
-
-
-@dataclass
-class Outcome:
-    """What came of one step. `review` says why a person must judge a test, if one must."""
-
-    outputs: list[Output] = field(default_factory=list)
-    checks: list[tuple[str, float, bool, str]] = field(default_factory=list)
-    review: str = ""
-    event: str = ""
-    seconds: float = 0.0
-
-
 _reply = msgspec.json.Decoder(Reply)
-
-
-class Zygote:
-    """A warm process for one assignment: a context manager that forks pairs."""
-
-    def __init__(self, imports: Sequence[str] = ()) -> None:
-        ours, theirs = socket.socketpair()
-        environment = {k: os.environ[k] for k in _PASSED_ON if k in os.environ}
-        environment |= dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
-        )
-        environment |= {"NBGRADER_EXECUTION": "autograde", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-        # pyarrow would start a thread of its allocator before the fork.
-        environment["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
-        self.folder = tempfile.mkdtemp(prefix="autograde-")
-        environment |= {"HOME": self.folder, "IPYTHONDIR": self.folder}
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _START.format(root=_ROOT, number=theirs.fileno())],
-                pass_fds=[theirs.fileno()], env=environment, cwd=self.folder,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
-        self.sock = ours
-        self.sock.settimeout(180)
-        self.sock.sendall(json.dumps({"imports": list(imports)}).encode())
-        about = self._answer()
-        self.failed: list[str] = about["failed"]
-        self.threads: int = about["threads"]
-        self.sock.settimeout(30)
-
-    def _answer(self) -> Any:
-        try:
-            message = self.sock.recv(1 << 16)
-        except OSError as error:
-            raise SupervisorError(f"The warm process does not answer: {error}.") from None
-        if not message:
-            raise SupervisorError("The warm process ended; its error stands above.")
-        return json.loads(message)
-
-    def fork(self, child: Policy, trusted: Policy) -> tuple[list[Wire], list[list[int]]]:
-        """A pair: the supervisor's wires to the child and the trusted process, and their pids."""
-        to_child, child_control = socket.socketpair()
-        to_trusted, trusted_control = socket.socketpair()
-        child_calls, trusted_calls = socket.socketpair()
-        sent = [child_control, child_calls, trusted_control, trusted_calls]
-        policies = json.dumps([msgspec.to_builtins(child), msgspec.to_builtins(trusted)])
-        send_sockets(self.sock, policies.encode(), sent)
-        for sock in sent:
-            sock.close()
-        return [Wire(to_child), Wire(to_trusted)], self._answer()
-
-    def close(self) -> None:
-        """End the process and all that it forked."""
-        self.sock.close()
-        self.process.kill()
-        self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> "Zygote":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What one submission may use."""
-
-    memory: int = 4_000_000_000
-    processes: int = 64
-    folder_bytes: int = 500_000_000
-    file_bytes: int = 100_000_000
-    restarts: int = 5
-    required: tuple[str, ...] = ("limits",)
 
 
 class Session:
@@ -209,13 +57,14 @@ class Session:
         self.layers: list[str] = []
         self.alive = False
         self.events: list[str] = []
+        self.unsaid: list[str] = []  # names that the student's cells bound since the last order
 
     def __enter__(self) -> "Session":
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.kill()
-        shutil.rmtree(self.parent, ignore_errors=True)
+        remove_tree(self.parent)
 
     def run(self, step: Step) -> Outcome:
         """Run one cell, wherever its parts belong; never raises for what a student did."""
@@ -226,7 +75,7 @@ class Session:
             self._perform(step, outcome, place)
         elif step.test or step.student is not None:
             outcome.event = "not run: the submission ended its process too often"
-            outcome.outputs.append(_error("ProcessEnded", outcome.event))
+            outcome.outputs.append(error_output("ProcessEnded", outcome.event))
         self.done.append(step)
         outcome.seconds = time.monotonic() - start
         if outcome.event:
@@ -241,16 +90,18 @@ class Session:
 
     def _student(self, step: Step, outcome: Outcome, place: int) -> None:
         child = self.wires[0]
+        self.unsaid += step.bound
         try:
-            child.send(msgspec.json.encode({"op": "run", "source": step.student}))
+            order = {"op": "run", "source": step.student, "seed": step.seed}
+            child.send(msgspec.json.encode(order))
             reply = self._receive(child, step.seconds)
         except Overdue:
             outcome.event = f"stopped after {step.seconds:g} s"
             outcome.outputs = self._interrupted(place)
-            outcome.outputs.append(_error("CellTimeoutError", outcome.event))
+            outcome.outputs.append(error_output("CellTimeoutError", outcome.event))
         except (Closed, msgspec.DecodeError) as error:
             outcome.event = f"its process ended in this cell ({error})"
-            outcome.outputs = [_error("ProcessEnded", outcome.event)]
+            outcome.outputs = [error_output("ProcessEnded", outcome.event)]
             self.killers.add(place)
             self.kill()
         else:
@@ -273,8 +124,10 @@ class Session:
             "seconds": step.seconds,
             "call_seconds": step.call_seconds,
             "write_back": step.write_back,
-            "bound": list(self._bound_since()),
+            "bound": self.unsaid,
+            "seed": step.seed,
         }
+        self.unsaid = []
         wire = self.wires[1]
         try:
             wire.send(msgspec.json.encode(order))
@@ -295,18 +148,9 @@ class Session:
         outcome.review = reply.refused
         if reply.overdue:
             outcome.event = f"the test was stopped after {step.seconds:g} s"
-            outcome.outputs = [*reply.outputs, _error("CellTimeoutError", outcome.event)]
+            outcome.outputs = [*reply.outputs, error_output("CellTimeoutError", outcome.event)]
         elif reply.lost:
             outcome.event = "its process ended in a call of this test"
-
-    def _bound_since(self) -> list[str]:
-        """Names bound by the student's cells; the trusted side lets go of its own of that name."""
-        found: list[str] = []
-        for step in reversed(self.done):
-            if step.trusted is not None:
-                break
-            found += step.bound
-        return found
 
     def _free_child(self) -> None:
         """Bring a child that hangs in a call back to its loop, or end it."""
@@ -325,7 +169,7 @@ class Session:
             except Overdue:
                 if time.monotonic() >= deadline:
                     raise
-                if folder_bytes(self.folder) > self.bounds.folder_bytes:
+                if holds_more_than(self.folder, self.bounds.folder_bytes):
                     raise Closed(
                         f"it wrote more than {self.bounds.folder_bytes / 1e6:.0f} MB"
                     ) from None
@@ -364,7 +208,7 @@ class Session:
             for user, readable in zip(users, ((), (str(self.helpers),)))
         ]  # fmt: skip
         self.wires, self.pids = self.zygote.fork(*policies)
-        self.alive = True
+        self.alive, self.unsaid = True, []
         try:
             replies = [self._receive(wire, 30) for wire in self.wires]
         except (Overdue, Closed, msgspec.DecodeError) as error:
@@ -382,6 +226,7 @@ class Session:
             "op": "names",
             "student": sorted(self.names.student),
             "passed_on": sorted(self.names.passed_on),
+            "writes": dict(self.names.writes),
             "helpers": str(self.helpers),
         }
         self.wires[1].send(msgspec.json.encode(order))
@@ -396,7 +241,3 @@ class Session:
             for wire in self.wires:
                 wire.close()
         self.alive = False
-
-
-def _error(name: str, text: str) -> Output:
-    return Output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"])

@@ -11,12 +11,12 @@ import contextlib
 import inspect
 import io
 import pickle
-import random
 import select
 import signal
 import sys
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from autograde import checks
 from autograde.protect import codec, proxies
 from autograde.protect.errors import Refused, Stopped
 from autograde.protect.link import Link
-from autograde.protect.shell import Recorder, Stream, brief_traceback
+from autograde.protect.shell import Recorder, Stream, brief_traceback, seed_all
 from autograde.protect.wire import Closed, Wire
 
 _FILE = "<test>"
@@ -43,12 +43,15 @@ class Namespace(dict):
         self.fetched: dict[str, Any] = {}
         self.own: set[str] = set()
         self.testing = False
+        self.writes: dict[str, list[int | str]] = {}
 
     def fetch(self, names: set[str]) -> None:
         wanted = sorted(names & self.student - self.own - self.fetched.keys())
         if wanted:
-            found = self.link.ask("names", wanted)
+            found = codec.typed(self.link.ask("names", wanted), dict)
             self.fetched.update({n: v for n, v in found.items() if n in wanted})
+            for name in wanted:
+                self.link.expect_changes(self.fetched.get(name), self.writes.get(name, ()))
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.student or name in self.own:
@@ -68,12 +71,28 @@ class Namespace(dict):
             with contextlib.suppress(codec.CodecError):
                 self.link.ask("assign", name, value)
 
+    def __delitem__(self, name: str) -> None:
+        """A test deletes a name to see that the student's code uses it, and sets it again."""
+        if name in self.own or name not in self.student:
+            self.own.discard(name)
+            dict.__delitem__(self, name)
+        elif name not in self:
+            raise KeyError(name)
+        if name in self.student:
+            self.fetched.pop(name, None)
+            self.link.ask("unassign", name)
+
     def __contains__(self, name: object) -> bool:
         try:
             self[name]
         except KeyError:
             return False
         return True
+
+    def keys(self) -> list[str]:
+        """What `dir()` and `"x" in globals().keys()` see: the student's names as well."""
+        there = self.link.ask("defined", sorted(self.student - self.own))
+        return [*dict.keys(self), *(name for name in there if name in self.student)]
 
     def get(self, name: str, default: Any = None) -> Any:
         try:
@@ -143,9 +162,12 @@ class Trusted:
                 if order["op"] == "names":
                     self.namespace.student.update(order["student"])
                     self.namespace.passed_on.update(order["passed_on"])
+                    self.namespace.writes.update(order["writes"])
                     sys.path.append(order["helpers"])
                     continue
                 self.namespace.bound(order["bound"])
+                if order["seed"] is not None:
+                    seed_all(order["seed"])
                 outcome = self.run(
                     order["source"], order["seconds"], test=order["op"] == "test",
                     write_back=order["write_back"], call_seconds=order["call_seconds"],
@@ -164,6 +186,7 @@ class Trusted:
         """Run one cell within `seconds` and say what came of it."""
         link, recorder = self.link, Recorder()
         checks.verdicts.clear()
+        checks.collecting = True
         link.hung, link.write_back, link.call_seconds = False, write_back, call_seconds
         link.deadline = time.monotonic() + seconds
         self.namespace.testing = test
@@ -203,7 +226,8 @@ class Trusted:
         self.used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         if last is not None:
             self.used |= {node.id for node in ast.walk(last) if isinstance(node, ast.Name)}
-        self.namespace.fetch(self.used)
+        with contextlib.suppress(ValueError):  # together they may be too big for one message
+            self.namespace.fetch(self.used)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         self._evaluate(compile(tree, _FILE, "exec", flags=flags))
         if last is not None:
@@ -227,16 +251,33 @@ def _ring(number: int, frame: Any) -> None:
 
 
 def _know_sources() -> None:
-    """Let `inspect.getsource` read the student's functions and classes."""
-    original = inspect.getsource
+    """Let `inspect` read the sources of the student's functions and classes, and say which of them
+    are coroutines or generators.
+    """
+    for name in ("iscoroutinefunction", "isgeneratorfunction", "isasyncgenfunction"):
+        setattr(inspect, name, _asking(name, getattr(inspect, name)))
+    original, lines = inspect.getsource, inspect.getsourcelines
 
     def getsource(value: Any) -> str:
         if proxies.is_proxy(value) and not isinstance(type(value), proxies.StandIn):
-            link = value._link if isinstance(value, proxies.StandIn) else value._talk
-            return link.ask("source", value)
+            return proxies.source_of(value)
         return original(value)
 
-    inspect.getsource = getsource
+    def getsourcelines(value: Any) -> tuple[list[str], int]:
+        if proxies.is_proxy(value) and not isinstance(type(value), proxies.StandIn):
+            return proxies.source_of(value).splitlines(keepends=True), 1
+        return lines(value)
+
+    inspect.getsource, inspect.getsourcelines = getsource, getsourcelines
+
+
+def _asking(name: str, original: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def ask(value: Any) -> bool:
+        if type(value) in (proxies.Function, proxies.Method):
+            return proxies.nature_of(value, name)
+        return original(value)
+
+    return ask
 
 
 def _forbid_pickles() -> None:
@@ -251,9 +292,7 @@ def _forbid_pickles() -> None:
 
 def main(control: Wire, calls: Wire) -> None:
     """Become the trusted process; returns when the supervisor is gone."""
-    random.seed()
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()
+    seed_all(None)
     # The working folder is the student's to write: no module is ever imported from there.
     sys.path[:] = [folder for folder in sys.path if folder not in ("", str(Path.cwd()))]
     sys.stdin = io.StringIO()

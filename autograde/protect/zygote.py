@@ -116,6 +116,7 @@ def _become(
             if number not in kept:
                 with contextlib.suppress(OSError):
                     os.close(number)
+        os.environ.pop("XDG_CACHE_HOME", None)
         os.environ.update(HOME=policy.folder, TMPDIR=policy.folder, MPLCONFIGDIR=policy.folder)
         tempfile.tempdir = None
         try:

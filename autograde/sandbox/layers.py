@@ -6,7 +6,10 @@ forks the confined process (namespaces, what is mounted); `confine` is for that 
 import contextlib
 import os
 import random
+import socket
+import struct
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,25 +79,43 @@ def isolate(policy: Policy) -> list[str]:
         return []
     with contextlib.suppress(OSError):
         kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    with contextlib.suppress(OSError):
+        _raise_loopback()
     if user == 0:
-        _open_way_to_python()
+        open_way(python_folders())
     return ["namespaces"]
 
 
-def _open_way_to_python() -> None:
-    """Let an unprivileged user reach a Python that lies in a closed home, and only that."""
-    for prefix in python_folders():
-        closed = [p for p in Path(prefix).parents if not p.stat().st_mode & 0o001]
-        if not closed:
-            continue
-        top = closed[-1]
-        place = os.open(prefix, os.O_PATH)
-        try:
-            kernel.mount("none", str(top), "tmpfs", kernel.MS_NOSUID, "mode=755,size=64k")
-            Path(prefix).mkdir(parents=True, mode=0o755)
-            kernel.mount(f"/proc/self/fd/{place}", prefix, None, kernel.MS_BIND | kernel.MS_REC)
-        finally:
-            os.close(place)
+def _raise_loopback() -> None:
+    """Let servers and clients of one process meet at 127.0.0.1 of their own empty network."""
+    import fcntl
+
+    up = struct.pack("16sh14x", b"lo", 0x1 | 0x40)  # IFF_UP, IFF_RUNNING
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        fcntl.ioctl(line, 0x8914, up)  # SIOCSIFFLAGS
+
+
+def open_way(folders: Iterable[str]) -> None:
+    """In this mount namespace, let an unprivileged user reach folders that lie in a closed home
+    (a Python, its packages), and nothing else of that home. Only root can do that.
+    """
+    closed: dict[Path, list[tuple[str, int]]] = {}
+    for folder in folders:
+        above = [p for p in Path(folder).parents if not p.stat().st_mode & 0o001]
+        if above:
+            # Opened before the home is covered: a second folder of it could not be found after.
+            place = os.open(folder, os.O_PATH)
+            closed.setdefault(above[-1], []).append((folder, place))
+    for top, kept in closed.items():
+        kernel.mount("none", str(top), "tmpfs", kernel.MS_NOSUID, "mode=755,size=64k")
+        for folder, place in kept:
+            try:
+                if not Path(folder).is_dir():  # one folder may lie within another
+                    Path(folder).mkdir(parents=True, mode=0o755)
+                    source = f"/proc/self/fd/{place}"
+                    kernel.mount(source, folder, None, kernel.MS_BIND | kernel.MS_REC)
+            finally:
+                os.close(place)
 
 
 def confine(policy: Policy, *, isolated: bool) -> list[str]:

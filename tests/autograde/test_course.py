@@ -1,4 +1,6 @@
-"""The workbook's course through nbgrader as it is: what students get, and what each must score."""
+"""The workbook's course through nbgrader's own commands, with the protection that its configuration
+switches on: what students get, and what each must score.
+"""
 
 import csv
 import re
@@ -122,7 +124,7 @@ def test_each_student_gets_a_feedback_page_with_the_score(graded_class, api, stu
     page = (graded_class / "feedback" / student / PA0 / f"{PA0}.html").read_text(encoding="utf-8")
     with api.gradebook as book:
         score = book.find_submission(PA0, student).score
-    assert f"(Score: {score:.1f} / 100.0)" in page
+    assert f"<title>{PA0}: {score:g} of 100</title>" in page
 
 
 def test_the_exported_grades_are_the_gradebooks(api, tmp_path):

@@ -10,7 +10,8 @@ from autograde.protect.supervisor import Bounds, Names, Outcome, Session, Step, 
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
-    with Zygote(["numpy", "pandas"]) as warm:
+    imports = ["numpy", "pandas", "matplotlib.pyplot", "sklearn.linear_model", "sklearn.pipeline"]
+    with Zygote(imports) as warm:
         yield warm
 
 

@@ -220,6 +220,40 @@ def test_a_message_with_one_byte_changed_is_a_value_or_a_codec_error(value, data
         decode(bytes(packed))
 
 
+TABLES = [
+    encode(value)
+    for value in (
+        FRAME, FRAME.set_index(["i", "s"]), FRAME["c"], np.arange(6.0).reshape(2, 3).T,
+        np.array(["ab", "c"]), np.array([1, "x", None], dtype=object),
+        np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
+        pd.Timestamp("2026-01-01", tz="UTC"),
+    )
+]  # fmt: skip
+
+
+@given(
+    st.sampled_from(TABLES),
+    st.lists(
+        st.tuples(
+            st.integers(0, 10**6), st.integers(0, 255), st.sampled_from("set cut put".split())
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+)
+@settings(max_examples=250)
+def test_a_table_with_bytes_changed_cut_or_put_in_is_a_value_that_travels_or_a_codec_error(
+    packed, changes
+):
+    damaged = bytearray(packed)
+    for place, byte, how in changes:
+        place %= len(damaged)
+        damaged[place : place + (how != "put")] = b"" if how == "cut" else bytes([byte])
+    with suppress(CodecError):
+        again = encode(decode(bytes(damaged)))
+        assert len(encode(decode(again))) == len(again)  # a set has no order
+
+
 def test_nothing_is_ever_unpickled():
     class Bomb:
         def __reduce__(self):

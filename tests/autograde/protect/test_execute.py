@@ -161,6 +161,17 @@ def test_only_the_instructor_can_have_a_test_run_unprotected(course):
     assert hw.grade(cheat) == {"t": None, "u": 1}
 
 
+def test_a_named_check_gives_no_points_where_nobody_counts_it(course):
+    text = (
+        "from autograde.checks import check\nwith check('one', points=3):\n    assert f(1) == 2\n"
+    )
+    hw = course(
+        solution("f", "def f(x): return x + 1"), graded("u", text, 3, unprotected=True)
+    )  # fmt: skip
+    assert hw.grade(answers(f="def f(x): return 1")) == {"u": 0}
+    assert hw.grade(answers(f="def f(x): return x + 1"), "bob") == {"u": 3}
+
+
 def test_a_cell_that_ends_the_process_loses_only_what_depends_on_it(course):
     hw = course(
         solution("f", "def f(): return 1"), graded("t", "assert f() == 1", 1),
@@ -193,6 +204,7 @@ def test_generate_tells_of_weak_tests(course):
 
 
 def test_nothing_runs_after_the_class_is_graded(course):
+    before = warm_processes()
     hw = course(solution("f", "def f(): return 1"), graded("t", "assert f() == 1", 1))
     student = (
         "import os, time\nfor _ in range(3):\n    if os.fork() == 0:\n        os.setsid()\n"
@@ -200,10 +212,13 @@ def test_nothing_runs_after_the_class_is_graded(course):
     )
     assert hw.grade(answers(f=student)) == {"t": 1}
     close_zygotes()
+    assert warm_processes() <= before
+
+
+def warm_processes() -> set[Path]:
     command = "autograde.protect.zygote"
-    left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if command in _text(p)]
-    mine = [p for p in left if f"PPid:\t{os.getpid()}" in _text(p.parent / "status")]
-    assert not mine
+    found = [p for p in Path("/proc").glob("[0-9]*/cmdline") if command in _text(p)]
+    return {p for p in found if f"PPid:\t{os.getpid()}" in _text(p.parent / "status")}
 
 
 def _text(path: Path) -> str:

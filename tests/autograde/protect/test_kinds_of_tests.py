@@ -3,6 +3,11 @@
 
 import pytest
 from judging import verdict
+from nbformat.v4 import new_notebook
+from test_plan import ANSWER, TEST, cell
+
+from autograde.protect.plan import Known, is_test, plan, read_course
+from autograde.protect.supervisor import Session
 
 STACK = """
 class Stack:
@@ -151,6 +156,44 @@ KINDS = {
     "text": ("def f(s): return s[::-1]", "assert f('añ\\ud800') == '\\ud800ña'"),
     "big": ("def f(n): return 2 ** n", "assert f(500) == 2 ** 500"),
     "nothing": ("def f(): pass", "assert f() is None"),
+    "dir": ("x = 1\nclass C:\n    def go(self): pass", "assert 'x' in dir() and 'y' not in dir()\n"
+            "assert 'x' in globals() and 'x' in locals()\nassert 'go' in dir(C) and 'go' in dir(C())"),
+    "uses a helper": ("def helper(): return 1\ndef f(): return helper()",
+                      "kept = helper\ndel helper\ntry:\n    f()\nexcept NameError:\n    pass\n"
+                      "else:\n    assert False\nfinally:\n    helper = kept\nassert f() == 1"),
+    "source lines": ("class C:\n    def __init__(self):\n        print('made')",
+                     "import inspect\nassert any('print' in line for line in inspect.getsourcelines(C().__init__)[0])"),
+    "matplotlib": ("import matplotlib.pyplot as plt\ndef f(y):\n    fig, ax = plt.subplots()\n"
+                   "    ax.plot(y, label='up')\n    ax.set_title('T')\n    ax.legend()\n    return ax",
+                   "ax = f([1, 2, 4])\nassert ax.get_title() == 'T' and len(ax.lines) == 1\n"
+                   "assert list(ax.lines[0].get_ydata()) == [1, 2, 4]\n"
+                   "assert ax.get_legend().get_texts()[0].get_text() == 'up'"),
+    "sklearn": ("from sklearn.linear_model import LogisticRegression\nimport numpy as np\n"
+                "X, y = np.array([[0.], [1.], [2.], [3.]]), np.array([0, 0, 1, 1])\n"
+                "model = LogisticRegression().fit(X, y)",
+                "import numpy as np\nfrom sklearn.base import BaseEstimator, ClassifierMixin, is_classifier\n"
+                "from sklearn.linear_model import LogisticRegression\n"
+                "assert isinstance(model, LogisticRegression) and isinstance(model, BaseEstimator)\n"
+                "assert model.predict(np.array([[0.], [3.]])).tolist() == [0, 1]\n"
+                "assert model.score(np.array([[0.], [3.]]), [0, 1]) == 1.0 and model.coef_.shape == (1, 1)\n"
+                "assert model.predict_proba([[0.]]).sum().round(6) == 1 and model.get_params()['C'] == 1.0"),
+    "sklearn pipeline": ("from sklearn.pipeline import make_pipeline\nfrom sklearn.preprocessing import StandardScaler\n"
+                         "from sklearn.linear_model import Ridge\ndef f(): return make_pipeline(StandardScaler(), Ridge())",
+                         "from sklearn.pipeline import Pipeline\nimport numpy as np\nm = f()\nassert isinstance(m, Pipeline)\n"
+                         "X = np.arange(8.).reshape(4, 2)\nm.fit(X, X[:, 0])\nassert m.predict(X).shape == (4,)\n"
+                         "assert [name for name, _ in m.steps] == ['standardscaler', 'ridge']"),
+    "several library bases": ("from sklearn.base import BaseEstimator, ClassifierMixin\nimport numpy as np\n"
+                              "class Majority(ClassifierMixin, BaseEstimator):\n"
+                              "    def fit(self, X, y):\n        self.most_ = np.bincount(y).argmax()\n        return self\n"
+                              "    def predict(self, X): return np.full(len(X), self.most_)",
+                              "from sklearn.base import BaseEstimator, ClassifierMixin\nm = Majority().fit([[0]] * 3, [1, 1, 0])\n"
+                              "assert isinstance(m, BaseEstimator) and isinstance(m, ClassifierMixin) and isinstance(m, Majority)\n"
+                              "assert m.predict([[1], [2]]).tolist() == [1, 1] and m.score([[1]], [1]) == 1.0"),
+    "gather": ("import asyncio\nasync def f(x):\n    await asyncio.sleep(0)\n    return x * 2",
+               "import asyncio\nasync def main(): return await asyncio.gather(*(f(n) for n in range(4)))\n"
+               "assert await main() == [0, 2, 4, 6]\nassert asyncio.iscoroutinefunction(f)"),
+    "async that fails": ("async def f(): raise ValueError('no')",
+                         "import pytest\nwith pytest.raises(ValueError, match='no'):\n    await f()"),
 }  # fmt: skip
 
 
@@ -199,3 +242,74 @@ def test_instructors_data_is_the_instructors_own(judge):
     student = "LIMIT = 10**9\ndef f(x): return x < LIMIT"
     outcome = judge(student, "assert X == [1, 2] and f(5)", setup="X = [1, 2]")
     assert verdict(outcome) == "passed"
+
+
+def test_an_argument_that_the_reference_changes_in_place_changes_in_the_test_as_well(zygote):
+    source = new_notebook(
+        cells=[
+            cell("def order(xs, y):\n    xs.sort()\ndef fit(X, y): return 0", "s", **ANSWER),
+            cell(
+                "xs, y = [2, 1], [5]\norder(xs, y)\nassert xs == [1, 2] and y == [5]", "t", **TEST
+            ),
+            cell("y = [1, 2]\nfit([0], y)\nassert y == [1, 2]", "u", **TEST),
+        ]
+    )
+    cheat = "def order(xs, y):\n    xs.sort()\n    y[0] = 9\ndef fit(X, y): y[:] = [0]"
+    assert run_notebook(zygote, source, {"s": cheat}) == ["passed", "passed"]
+
+
+def test_data_that_students_are_to_change_are_looked_up_where_they_changed_them(zygote):
+    source = new_notebook(
+        cells=[
+            cell("d, log = {'cat': 'cute'}, []\ndef note(x): log.append(x)"),
+            cell("d['rat'] = 'nasty'\nnote(1)", "s", **ANSWER),
+            cell("assert d == {'cat': 'cute', 'rat': 'nasty'} and log == [1]", "t", **TEST),
+        ]
+    )
+    assert run_notebook(zygote, source, {}) == ["passed"]
+    assert run_notebook(zygote, source, {"s": "pass"}) == ["AssertionError"]
+
+
+def test_data_made_at_random_without_a_seed_are_the_same_on_both_sides(zygote):
+    source = new_notebook(
+        cells=[
+            cell("import random, numpy as np\nx = np.random.rand(5)\ny = random.random()"),
+            cell("top = max(x.max(), y)", "s", **ANSWER),
+            cell("assert top == max(x.max(), y)", "t", **TEST),
+        ]
+    )
+    assert run_notebook(zygote, source, {"s": "np.random.rand(9)\ntop = max(x.max(), y)"}) == [
+        "passed"
+    ]
+
+
+def test_what_a_name_stands_for_follows_the_order_of_the_cells_also_after_a_restart(zygote):
+    source = new_notebook(
+        cells=[
+            cell("class P:\n    kind = 'given'"),
+            cell("class P:\n    kind = 'mine'", "s", **ANSWER),
+            cell("assert P.kind == 'mine'", "t", **TEST),
+            cell("def f(): return P.kind", "f", **ANSWER),
+            cell("assert f() == 'mine'", "u", **TEST),
+            cell("assert P.kind == 'mine' and f() == 'mine'", "v", **TEST),
+        ]
+    )
+    ends = "import os\nn = []\ndef f():\n    n.append(1)\n    return P.kind\nos.getpid()"
+    assert run_notebook(zygote, source, {"f": ends}) == ["passed"] * 3
+    dies = "import os\ndef f():\n    os._exit(1)"
+    assert run_notebook(zygote, source, {"f": dies}) == ["passed", "Lost", "Lost"]
+    assert run_notebook(zygote, source, {"f": "import os\nos._exit(1)"})[0] == "passed"
+
+
+def run_notebook(zygote, source, answers: dict[str, str]) -> list[str]:
+    """The verdicts of a source notebook's tests for a submission with these answers."""
+    course = read_course(source)
+    known = {
+        c.metadata.nbgrader.grade_id: Known(c.source, True) for c in source.cells if is_test(c)
+    }
+    for part in source.cells:
+        name = part.metadata.get("nbgrader", {}).get("grade_id")
+        part.source = answers.get(name, part.source)
+    with Session(zygote, course.names) as session:
+        steps = plan(source, course, known, seconds=10)
+        return [verdict(got) for _, step in steps for got in [session.run(step)] if step.test]

@@ -91,12 +91,14 @@ LINTED = {
     ),
     "for i in range(100_000):\n    assert err(i) == i": ("slow", "100,000 calls"),
     "assert all(err(i) == i for i in range(50_000))": ("slow", "50,000 calls"),
-    "xs = [2, 1]\norder(xs)\nassert xs == [1, 2]": ("changed", "write_back"),
+    "xs = [2, 1]\nmodel.order(xs)\nassert xs == [1, 2]": ("changed", "write_back"),
+    "import matplotlib.pyplot as plt\nassert plt.gcf().axes": ("refused", "return the Axes"),
     "import sys, io\nsys.stdin = io.StringIO('3')": ("changed", "patch"),
     "assert (": ("refused", "no Python"),
 }  # fmt: skip
 SOLUTION = (
     "class Money:\n    def equals(self, o): return True\n    def __eq__(self, o): return True\n"
+    "    def order(self, xs):\n        xs.sort()\n"
     "def err(x): return x\nmodel = Money()\ndef order(xs):\n    xs.sort()"
 )
 

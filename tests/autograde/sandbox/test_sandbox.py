@@ -121,6 +121,33 @@ def test_no_network_outside_and_no_tracing_or_mounting(tmp_path):
     assert confined(attempt, tmp_path) == [True] * 7
 
 
+def test_its_own_loopback_works_and_unix_sockets_of_the_machine_are_out_of_reach(tmp_path):
+    import socket
+
+    agent = socket.socket(socket.AF_UNIX)
+    agent.bind(str(tmp_path / "agent"))
+    agent.listen()
+    (tmp_path / "agent").chmod(0o777)
+
+    def talk() -> list[bool]:
+        ends = socket.socketpair()
+        ends[0].sendall(b"x")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            client = socket.create_connection(server.getsockname(), 5)
+            line, _ = server.accept()
+            line.sendall(b"y")
+            heard = client.recv(1) == b"y"
+        reached = not denied(lambda: socket.socket(socket.AF_UNIX).connect(str(tmp_path / "agent")))
+        return [ends[1].recv(1) == b"x", heard, reached]
+
+    try:
+        paired, heard, reached = confined(talk, tmp_path)
+    finally:
+        agent.close()
+    works = {row.layer for row in sandbox.doctor() if row.works}
+    assert paired and heard == ("namespaces" in works) and not reached
+
+
 def test_processes_memory_and_files_are_bounded(tmp_path):
     def spawn() -> int:
         count = 0

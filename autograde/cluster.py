@@ -1,0 +1,84 @@
+"""The same jobs on the workers of a Dask cluster. Submissions run there, in the same sandbox; the
+gradebook is written here, by one process. The workers must see the course's folder under the same
+path (a network disk) and have this package and what the assignment imports.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from autograde.workers import Job, WorkerError
+
+_ready: dict[str, tuple[Any, Callable[[Job], Any]]] = {}
+_lock = threading.Lock()
+_PATIENCE = 10  # seconds in which a scheduler answers
+_MOST_TRIES = 1  # a job whose worker ended is tried so often again, as on one machine
+
+
+class ClusterPool:
+    """What `autograde.workers.Pool` is on one machine: a context manager whose `run` does jobs."""
+
+    def __init__(self, address: str, prepare: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise WorkerError(
+                "--cluster needs Dask: install the extra 'cluster', for example with "
+                "pip install 'mlsys[cluster]'."
+            ) from None
+        try:
+            self.client = Client(address, timeout=_PATIENCE, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise WorkerError(f"No Dask scheduler answers at {address}: {error}.") from None
+        self.prepare, self.arguments = prepare, arguments
+        self.run_id = f"{id(self)}-{self.client.id}"
+        if not self.client.scheduler_info(n_workers=-1)["workers"]:
+            self.client.close()
+            raise WorkerError(f"The cluster at {address} has no workers.")
+
+    def __enter__(self) -> "ClusterPool":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.client.run(_release, self.run_id)
+        self.client.close()
+
+    def run(
+        self, jobs: Iterable[Job], *, started: Callable[[Job], None] = lambda job: None
+    ) -> Iterator[tuple[Job, Any]]:
+        """Do all jobs; yields each with its answer, or None if its worker ended twice."""
+        from distributed import KilledWorker, as_completed
+
+        futures = {}
+        for job in jobs:
+            future = self.client.submit(
+                _do, self.run_id, self.prepare, self.arguments, job, pure=False,
+                retries=_MOST_TRIES,
+            )  # fmt: skip
+            futures[future] = job
+            started(job)
+        with self.client.as_current():
+            completed = as_completed(list(futures))
+        for future in completed:
+            try:
+                answer = future.result()
+            except KilledWorker:
+                answer = None
+            except Exception as error:
+                raise WorkerError(f"A worker of the cluster failed: {error}") from error
+            yield futures.pop(future), answer
+
+
+def _do(run: str, prepare: Callable[..., Any], arguments: tuple[Any, ...], job: Job) -> Any:
+    """On a worker: make what jobs need once, then do one at a time."""
+    with _lock:
+        if run not in _ready:
+            context = prepare(*arguments)
+            _ready[run] = (context, context.__enter__())
+        return _ready[run][1](job)
+
+
+def _release(run: str) -> None:
+    with _lock:
+        if run in _ready:
+            _ready.pop(run)[0].__exit__(None, None, None)

@@ -1,0 +1,275 @@
+"""Reads the bytes of a notebook that nobody has checked, within bounds, and mends what has one
+reading only: the encoding, what stands after the end, trailing commas, the formats 1 to 3. Outputs
+are passed over without being built, since grading runs every cell again. Cells and what they mean
+to an assignment are `autograde.intake.cells`'s task.
+"""
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from autograde.intake.names import shown
+
+MOST_BYTES = 50_000_000
+MOST_CELLS = 5_000
+MOST_SOURCE = 10_000_000  # characters of all cells together
+MOST_CELL = 2_000_000  # characters of one cell
+_MOST_PARTS = 1_000_000  # brackets; each costs up to a hundred bytes of memory
+
+
+class Unusable(Exception):
+    """A file that is no notebook, or not safely one; the message is a sentence."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell as it was handed in: strings and a dict, whatever stood in the file."""
+
+    kind: str
+    source: str
+    metadata: dict[str, Any]
+    id: str | None = None
+    attachments: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """A notebook's cells, its own metadata, and what had to be mended to read it."""
+
+    cells: list[Cell]
+    metadata: dict[str, Any]
+    repairs: tuple[str, ...] = ()
+
+
+class _RawCell(msgspec.Struct):
+    cell_type: Any = "raw"
+    source: Any = ""
+    input: Any = None  # the name of a code cell's source before format 4
+    metadata: Any = None
+    id: Any = None
+    attachments: Any = None
+    level: Any = None
+
+
+class _Sheet(msgspec.Struct):
+    cells: list[_RawCell] = []
+
+
+class _Raw(msgspec.Struct):
+    nbformat: Any = None
+    nbformat_minor: Any = None
+    metadata: Any = None
+    cells: list[_RawCell] | None = None
+    worksheets: list[_Sheet] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Raw)
+
+
+def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
+    """The content of a plain file. Links are not followed, devices and pipes not opened."""
+    name = shown(path.name)
+    try:
+        before = path.lstat()
+        if not stat.S_ISREG(before.st_mode):
+            raise Unusable(f"{name} is {kind_of(before.st_mode)}, not a file.")
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise Unusable(f"{name} is not a plain file.")
+            if about.st_size > most:
+                raise Unusable(
+                    f"{name} has {about.st_size / 1e6:,.0f} MB; {most / 1e6:.0f} MB is the limit."
+                )
+            data = file.read(most + 1)
+    except OSError as error:
+        raise Unusable(f"{name} cannot be read: {error.strerror}.") from None
+    if len(data) > most:
+        raise Unusable(f"{name} has more than {most / 1e6:.0f} MB, which is the limit.")
+    return data
+
+
+def kind_of(mode: int) -> str:
+    """What a file that is no plain file is, as a sentence needs it."""
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")
+
+
+def read_notebook(data: bytes, name: str) -> Read:
+    """The notebook in `data`. Raises Unusable with a sentence that begins with the file's name."""
+    name, repairs = shown(name), []
+    data = _as_utf8(data, name, repairs)
+    _refuse_other_files(data, name)
+    try:
+        raw = _decode(data, name, repairs)
+        return _read(raw, name, repairs)
+    except RecursionError:
+        raise Unusable(f"{name} is nested too deep to be a notebook.") from None
+
+
+def _as_utf8(data: bytes, name: str, repairs: list[str]) -> bytes:
+    marks = (
+        (b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"),
+        (b"\xfe\xff", "utf-16"),
+    )  # fmt: skip
+    encoding = next((known for mark, known in marks if data.startswith(mark)), "")
+    if not encoding and re.match(rb"\s*\{\x00", data[:200]):
+        encoding = "utf-16-le"
+    if not encoding and re.match(rb"(?:\x00\s)*\x00\{\x00", data[:200]):
+        encoding = "utf-16-be"
+    try:
+        if encoding:
+            text = data.decode(encoding)
+            repairs.append(f"{name} was in {encoding.upper()[:6]}; it was read as that.")
+            return text.encode("utf-8")
+        if data.startswith(b"\xef\xbb\xbf"):
+            repairs.append(f"{name} began with a byte-order mark, which was taken off.")
+            return data[3:]
+        data.decode("utf-8")
+    except UnicodeError:
+        raise Unusable(f"{name} is damaged: its text is not in UTF-8.") from None
+    return data
+
+
+def _refuse_other_files(data: bytes, name: str) -> None:
+    start = data[:1000].lstrip()
+    known = (
+        (b"PK\x03\x04", "a zip archive; hand in the notebook itself"),
+        (b"%PDF", "a PDF; hand in the .ipynb file"),
+        (b"\x1f\x8b", "a compressed file; hand in the notebook itself"),
+        (b"\x89PNG", "a picture; hand in the .ipynb file"),
+        (b"<", "a web page, not the notebook; download the .ipynb file instead"),
+        (b"version https://git-lfs", "a pointer of Git LFS, not the notebook"),
+    )
+    if not data.strip(b"\x00 \t\r\n"):
+        raise Unusable(f"{name} is empty.")
+    for begin, what in known:
+        if start.startswith(begin):
+            raise Unusable(f"{name} is {what}.")
+    if re.search(rb"^<{7} .*^={7}\r?$.*^>{7} ", data[:5_000_000], re.MULTILINE | re.DOTALL):
+        raise Unusable(f"{name} holds the marks of an unfinished git merge.")
+
+
+def _decode(data: bytes, name: str, repairs: list[str]) -> _Raw:
+    if data.count(b"[") + data.count(b"{") > _MOST_PARTS:
+        raise Unusable(
+            f"{name} has more than {_MOST_PARTS:,} lists and objects, which is too many."
+        )
+    try:
+        return _decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise Unusable(f"{name} is not a notebook: {_place(error)}.") from None
+    except msgspec.DecodeError:
+        pass
+    # nbformat itself writes NaN in outputs, which strict JSON has not; the rest is damage.
+    if data.count(b",") > 4 * _MOST_PARTS:
+        raise Unusable(f"{name} is damaged, and too big to be mended.")
+    text = data.decode("utf-8")
+    try:
+        value, end = _loads(text)
+    except ValueError:
+        mended = re.sub(
+            r'("(?:[^"\\]|\\.)*+")|,(?=\s*+[\]}])', lambda m: m[1] or "", text, flags=re.DOTALL
+        )
+        try:
+            value, end = _loads(mended)
+        except ValueError as error:
+            where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+            raise Unusable(f"{name} is not a notebook: it is no valid JSON{where}.") from None
+        repairs.append(f"{name} had commas too many at the end of lists; they were taken out.")
+        text = mended
+    if text[end:].strip("\x00\x1a \t\r\n"):
+        repairs.append(f"{name} had other text after the end of the notebook; it was left out.")
+    elif text[end:].strip():
+        repairs.append(f"{name} was filled up with empty bytes; they were left out.")
+    try:
+        return msgspec.convert(value, _Raw)
+    except msgspec.ValidationError as error:
+        raise Unusable(f"{name} is not a notebook: {_place(error)}.") from None
+
+
+def _loads(text: str) -> tuple[Any, int]:
+    start = len(text) - len(text.lstrip())
+    return json.JSONDecoder(parse_int=_number).raw_decode(text, start)
+
+
+def _number(digits: str) -> int | float:
+    return int(digits) if len(digits) < 20 else float("inf")
+
+
+def _place(error: Exception) -> str:
+    text = str(error)
+    where = re.search(r"`\$\.(cells|worksheets)", text)
+    return f"its {where[1]} are not in order" if where else "it is no notebook's JSON"
+
+
+def _read(raw: _Raw, name: str, repairs: list[str]) -> Read:
+    cells = raw.cells
+    if cells is None and raw.worksheets is not None:
+        cells = [cell for sheet in raw.worksheets for cell in sheet.cells]
+        version = raw.nbformat if isinstance(raw.nbformat, int) else 3
+        repairs.append(f"{name} was in notebook format {version}; it was brought to format 4.")
+    elif cells is not None and _minor(raw) < 5:
+        repairs.append(
+            f"{name} was in notebook format 4.{_minor(raw)}; it was brought to format 4.5."
+        )
+    if cells is None:
+        raise Unusable(f"{name} is not a notebook: it has no cells.")
+    if len(cells) > MOST_CELLS:
+        raise Unusable(f"{name} has {len(cells):,} cells; {MOST_CELLS:,} is the limit.")
+    done = [_cell(cell) for cell in cells]
+    longest, total = 0, 0
+    for cell in done:
+        longest, total = max(longest, len(cell.source)), total + len(cell.source)
+    if longest > MOST_CELL or total > MOST_SOURCE:
+        raise Unusable(f"{name} has {total / 1e6:.0f} MB of text in its cells, which is too much.")
+    if any("\r" in cell.source for cell in done):
+        repairs.append(f"{name} had Windows line ends in its cells; they were made plain.")
+        done = [_with_plain_ends(cell) for cell in done]
+    return Read(done, raw.metadata if isinstance(raw.metadata, dict) else {}, tuple(repairs))
+
+
+def _minor(raw: _Raw) -> int:
+    minor = raw.nbformat_minor
+    return minor if isinstance(minor, int) and 0 <= minor < 100 and raw.nbformat == 4 else 5
+
+
+def _with_plain_ends(cell: Cell) -> Cell:
+    source = cell.source.replace("\r\n", "\n").replace("\r", "\n")
+    return Cell(cell.kind, source, cell.metadata, cell.id, cell.attachments)
+
+
+def _cell(raw: _RawCell) -> Cell:
+    kind = raw.cell_type if isinstance(raw.cell_type, str) else "raw"
+    source = _text(raw.source if raw.input is None else raw.input)
+    if kind == "heading":  # formats 1 to 3
+        level = raw.level if isinstance(raw.level, int) and 1 <= raw.level <= 6 else 1
+        kind, source = "markdown", f"{'#' * level} {' '.join(source.split())}"
+    kind = {"html": "markdown", "rst": "raw", "plaintext": "raw"}.get(kind, kind)
+    return Cell(
+        kind if kind in ("code", "markdown", "raw") else "raw",
+        source,
+        raw.metadata if isinstance(raw.metadata, dict) else {},
+        raw.id if isinstance(raw.id, str) else None,
+        raw.attachments if isinstance(raw.attachments, dict) and kind != "code" else None,
+    )
+
+
+def _text(source: Any) -> str:
+    if isinstance(source, list):
+        source = "".join(line for line in source if isinstance(line, str))
+    return source if isinstance(source, str) else ""

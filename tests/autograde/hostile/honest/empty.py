@@ -1,0 +1,4 @@
+# Handed in as it was given out.
+# ruff: noqa
+# Earns: nothing
+

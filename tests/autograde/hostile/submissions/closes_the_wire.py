@@ -1,0 +1,20 @@
+# Closes the connection in the middle of a call.
+# ruff: noqa
+
+# %%
+import msgspec, os, time
+
+print("tried")
+import gc
+
+
+def wire():
+    """The connection to the trusted process."""
+    return next(o for o in gc.get_objects() if type(o).__name__ == "Child").calls
+
+
+# %% mean
+def mean(values):
+    print("tried")
+    wire().sock.close()
+    return 0

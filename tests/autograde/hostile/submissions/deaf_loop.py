@@ -1,0 +1,18 @@
+# Ignores every signal that can be ignored and loops.
+# ruff: noqa
+
+# %%
+import signal
+
+print("tried", flush=True)
+for number in range(1, 65):
+    try:
+        signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError):
+        pass
+while True:
+    try:
+        while True:
+            pass
+    except BaseException:
+        pass

@@ -1,0 +1,156 @@
+"""The grader killed at any instant: the next run goes on, and the gradebook is the same. By default
+a few instants are tried; MLSYS_EXHAUSTIVE=1 tries fifty.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from gradebooks import files_of, rows_of
+from submissions import KINDS, PA0
+from test_parallel import HONEST, ungraded
+
+from autograde import ledger, parallel, writer
+from autograde.parallel import Watch, grade_class
+
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
+
+INSTANTS = 50 if os.environ.get("MLSYS_EXHAUSTIVE") else 2
+
+# It says when it begins, so that the instants fall into the grading and not into the imports.
+RUN = """
+import sys
+from pathlib import Path
+from autograde.parallel import Watch, grade_class
+told = lambda word: lambda *about: print(word, *about, flush=True)
+watch = Watch(began=told("began"), finished=lambda row: print("finished", flush=True))
+grade_class(Path(sys.argv[1]), sys.argv[2], jobs=2, feedback=False, watch=watch)
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(graded_class, tmp_path_factory):
+    """The honest class never interrupted, and the course as it was before."""
+    folder = tmp_path_factory.mktemp("resume")
+    before = ungraded(graded_class, folder / "before")
+    shutil.rmtree(before / "submitted" / "endless")
+    course = folder / "whole"
+    shutil.copytree(before, course)
+    grade_class(course, PA0, jobs=2, feedback=False)
+    return before, course
+
+
+def killed_after(course: Path, seconds: float) -> bool:
+    """Grade in a process of its own and kill it so long after it began; whether it was running."""
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, str(course), PA0], stdout=subprocess.PIPE
+    ) as grader:
+        assert grader.stdout.readline().startswith(b"began")
+        try:
+            grader.wait(seconds)
+        except subprocess.TimeoutExpired:
+            grader.send_signal(signal.SIGKILL)
+            return True
+    return False
+
+
+def test_a_class_interrupted_at_random_instants_ends_with_the_same_gradebook(whole, tmp_path):
+    before, course = whole
+    chance = random.Random(5780)
+    killed, tried = 0, 0
+    longest = 6.0
+    while killed < INSTANTS and tried < 3 * INSTANTS:
+        tried += 1
+        here = tmp_path / f"{tried}"
+        shutil.copytree(before, here)
+        if not killed_after(here, chance.uniform(0, longest)):
+            longest = max(0.2, longest / 2)
+            shutil.rmtree(here)
+            continue
+        killed += 1
+        half = files_of(here) if (here / "autograded").is_dir() else {}
+        assert half.items() <= files_of(course).items()  # what is there is whole
+        grade_class(here, PA0, jobs=2, feedback=False)
+        assert rows_of(here) == rows_of(course)
+        assert files_of(here) == files_of(course)
+        assert {path.name for path in (here / ledger.FOLDER).iterdir()} <= {"lock", "reports"}
+        shutil.rmtree(here)
+    assert killed == INSTANTS
+
+
+class Stopped(BaseException):
+    """Stands for the end of the process: nothing of ours may catch it."""
+
+
+@pytest.mark.parametrize(
+    "place", [(writer.ledger, "publish"), (writer.ledger, "write"), (parallel.results, "add_run")]
+)
+def test_a_run_stopped_between_any_two_writes_is_completed_by_the_next(
+    whole, tmp_path, monkeypatch, place
+):
+    before, course = whole
+    here = tmp_path / "course"
+    shutil.copytree(before, here)
+
+    def stop(*about, **options):
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, stop)
+        with pytest.raises(Stopped):
+            grade_class(here, PA0, ["partly"], jobs=1, feedback=False)
+    ran: list[str] = []
+    grade_class(here, PA0, ["partly"], jobs=1, feedback=False, watch=Watch(started=ran.append))
+    assert ran == ([] if place[1] == "add_run" else ["partly"])
+    assert rows_of(here)["partly"] == rows_of(course)["partly"]
+
+
+def test_a_publication_cut_in_half_is_mended(whole, tmp_path):
+    course = tmp_path / "course"
+    shutil.copytree(whole[1], course)
+    graded = course / "autograded" / "late" / PA0 / f"{PA0}.ipynb"
+    text = graded.read_bytes()
+    graded.chmod(0o644)
+    graded.write_bytes(text[: len(text) // 2])
+    ran: list[str] = []
+    grade_class(course, PA0, jobs=1, feedback=False, watch=Watch(started=ran.append))
+    assert ran == ["late"]
+    assert graded.read_bytes() == text
+
+
+def test_grades_lost_from_the_gradebook_are_made_again(whole, tmp_path):
+    before, course = whole
+    here = tmp_path / "course"
+    shutil.copytree(course, here)
+    shutil.copy(before / "gradebook.db", here / "gradebook.db")  # an old copy put back
+    grade_class(here, PA0, ["late", "partly"], jobs=2, feedback=False)
+    expected = rows_of(course)
+    assert rows_of(here) == {student: expected[student] for student in ("late", "partly")}
+
+
+def test_an_interrupt_ends_the_workers_and_keeps_what_is_done(whole, tmp_path):
+    course = tmp_path / "course"
+    shutil.copytree(whole[0], course)
+
+    def interrupt(row) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grade_class(course, PA0, jobs=2, feedback=False, watch=Watch(finished=interrupt))
+    graded = rows_of(course)
+    assert len(graded) == 1
+    for student in graded:
+        assert nbformat.read(course / "autograded" / student / PA0 / f"{PA0}.ipynb", 4)
+    assert set(graded) < set(KINDS) & set(HONEST)
+    stop = time.monotonic() + 10
+    staging = course / ledger.FOLDER / "staging"
+    while staging.exists() and time.monotonic() < stop:
+        time.sleep(0.05)
+    assert not staging.exists()
