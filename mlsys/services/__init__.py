@@ -2,8 +2,9 @@
 
 `valkey`, `postgres`, `nats`, `nginx`, `s3` start one server each; `web_app`, `replicas` and
 `worker` processes of our own; `proxy` a link that can be slowed, cut and healed; `nats_cluster`,
-`valkey_cluster` and `postgres_cluster` replicated stores with such links between their nodes. All
-are context managers: ready inside the `with`, gone after it, gone too when the kernel is killed.
+`valkey_cluster` and `postgres_cluster` replicated stores with such links between their nodes;
+`bot_api` stands where api.telegram.org stands for a bot. All are context managers: ready inside
+the `with`, gone after it, gone too when the kernel is killed.
 
 The names are imported at their first use, since each brings its client library along.
 """
@@ -15,6 +16,8 @@ from typing import Any
 
 # No module is called like a name in it: importing it would put the module in the name's place.
 _NAMES = {
+    "bot_api_conversation": ("Conversation", "Expect", "Replayed", "Say", "Turn", "replay"),
+    "bot_api_server": ("BotApi", "bot_api"),
     "clusters": ("Refused", "Unanswered"),
     "clusters_nats": ("NatsCluster", "nats_cluster"),
     "clusters_postgres": ("PostgresCluster", "postgres_cluster"),
