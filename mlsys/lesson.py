@@ -8,6 +8,7 @@ theme on all figures.
 import html
 import json
 import os
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,12 @@ from IPython.display import HTML, display
 from mlsys import theme
 
 theme.apply(os.environ.get("MLSYS_THEME", "light"))
+
+# A kernel's first picture makes plotly import nbformat, that jsonschema, and that the grammar of
+# international web addresses: one to four seconds, for a format that no notebook uses. jsonschema
+# does without where the package is missing.
+if "jsonschema" not in sys.modules:
+    sys.modules.setdefault("rfc3987_syntax", None)
 
 LEDGER = ".ledger.jsonl"
 

@@ -1,12 +1,23 @@
 """Guesses: asked before, shown beside the truth after, and kept for the student alone."""
 
 import json
+import subprocess
+import sys
 
 import plotly.io as pio
 import pytest
 
 from mlsys import lesson, theme
 from mlsys.lesson import Guess
+
+FIRST_PICTURE = """
+import sys
+import mlsys.lesson
+import plotly.graph_objects as go
+go.Figure().show(renderer="json")
+assert "nbformat" in sys.modules
+print("lark" in sys.modules)
+"""
 
 
 def answer(guess: Guess, text: str) -> None:
@@ -70,3 +81,8 @@ def test_importing_the_lesson_module_puts_the_theme_on_every_figure():
     theme.apply("dark")
     assert pio.templates.default == "mlsys_dark"
     theme.apply("light")
+
+
+def test_the_first_picture_does_not_wait_for_a_grammar_of_web_addresses():
+    ran = subprocess.run([sys.executable, "-c", FIRST_PICTURE], capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == "False", ran.stderr
