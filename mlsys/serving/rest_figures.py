@@ -124,11 +124,13 @@ def workers(
             line={"color": GREY, "dash": "dot"},
         )  # fmt: skip
     fig.update_layout(title=title)
+    # Two level lines can lie close together: the higher is named above it, the lower below.
+    top = max((others or {0: 0}).values())
     for (name, rate), colour in zip((others or {}).items(), (PURPLE, GREEN)):
         fig.add_hline(rate, line={"color": colour, "dash": "dash"})
         fig.add_annotation(
             x=1, xref="paper", y=rate, text=name, showarrow=False, xanchor="right",
-            yanchor="bottom", font={"color": colour},
+            yanchor="bottom" if rate == top else "top", font={"color": colour},
         )  # fmt: skip
     marked = sorted({n for by_count in rates.values() for n in by_count})
     fig.update_xaxes(title="worker processes of gunicorn", tickvals=marked)
