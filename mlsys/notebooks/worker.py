@@ -21,6 +21,11 @@ MARK = "MLSYS_RUN"
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 ON_PURPOSE = "raises-exception"
+
+# A kernel is told free ports before it takes them. Where other servers start at the same instant
+# one can be gone, and the kernel ends before its first word: nothing has run, so it may try again.
+NO_KERNEL = "Kernel died before replying to kernel_info"
+KERNEL_STARTS = 3
 STUBBED = ("NotImplementedError", "AssertionError")
 
 
@@ -64,22 +69,26 @@ def execute(task: dict[str, Any], pipe: connection.Connection) -> dict[str, Any]
         pipe.send(("cell", number, total))
 
     trouble: str | None = None
-    try:
-        execute_notebook(
-            task["source"],
-            task["output"],
-            parameters=task["parameters"],
-            cwd=task["folder"],
-            kernel_name="python3",
-            engine_name=_engine(),
-            progress_bar=False,
-            start_timeout=120,
-            announce=announce,
-        )
-    except PapermillExecutionError:
-        pass  # read from the outputs below: papermill does not know which errors are meant
-    except Exception as error:  # whatever stops a notebook is its verdict, never ours
-        trouble = one_line(type(error).__name__, str(error))
+    for _ in range(KERNEL_STARTS):
+        trouble = None
+        try:
+            execute_notebook(
+                task["source"],
+                task["output"],
+                parameters=task["parameters"],
+                cwd=task["folder"],
+                kernel_name="python3",
+                engine_name=_engine(),
+                progress_bar=False,
+                start_timeout=120,
+                announce=announce,
+            )
+        except PapermillExecutionError:
+            pass  # read from the outputs below: papermill does not know which errors are meant
+        except Exception as error:  # whatever stops a notebook is its verdict, never ours
+            trouble = one_line(type(error).__name__, str(error))
+        if trouble is None or reached[0] or NO_KERNEL not in trouble:
+            break
     return _judge(task, reached[0], trouble)
 
 
