@@ -7,7 +7,6 @@ Under nbgrader's own command they ask and fill the gradebook. In a worker of `au
 there is none: the assignment lies in `resources["sheet"]`, the marks go to `resources["marks"]`.
 """
 
-import atexit
 import hashlib
 import json
 import threading
@@ -32,6 +31,7 @@ from traitlets import Bool, Integer
 from traitlets.log import get_logger
 
 from autograde import ledger, sandbox
+from autograde.protect import kept
 from autograde.protect.analysis import lint
 from autograde.protect.plan import (
     Course,
@@ -41,16 +41,15 @@ from autograde.protect.plan import (
     plan,
     read_course,
 )
-from autograde.protect.supervisor import Bounds, Outcome, Output, Session, Zygote
+from autograde.protect.supervisor import Bounds, Outcome, Output, Session
+from autograde.protect.warm import Line
 from autograde.scoring import NotebookMarks, marks_of
 from autograde.sheet import Sheet, digest_of, read_sheet, version_of
 
-_zygotes: dict[tuple[str, ...], Zygote] = {}
 _courses: dict[tuple[Path, int], Course] = {}
 _known: dict[tuple[str, Path, int], dict[str, Known]] = {}
 _valid: set[tuple[str, str]] = set()
 _lock = threading.Lock()
-_MOST_ZYGOTES = 4
 
 
 class ProtectedExecute(Execute):
@@ -97,7 +96,7 @@ class ProtectedExecute(Execute):
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         with Session(
-            _zygote(course.imports),
+            _line(course.imports),
             course.names,
             files=files,
             helpers=source.parent if source else None,
@@ -111,9 +110,9 @@ class ProtectedExecute(Execute):
         return nb, resources
 
     def warm(self, resources: ResourcesDict) -> None:
-        """Start the warm process for a notebook's imports before its first submission."""
+        """Have the warm process for a notebook's imports ready before its first submission."""
         if source := self._source(resources):
-            _zygote(self._course(source).imports)
+            _line(self._course(source).imports)
 
     def _file(self, folder: str, resources: ResourcesDict) -> Path:
         about, course = resources["nbgrader"], CourseDirectory(config=self.config)
@@ -156,32 +155,15 @@ def _doctor() -> list[sandbox.Row]:
         return _doctor.rows
 
 
-def _zygote(imports: tuple[str, ...]) -> Zygote:
-    """The warm process for these imports, started when it is first needed."""
-    with _lock:
-        zygote = _zygotes.pop(imports, None)
-        if zygote is not None and zygote.process.poll() is not None:
-            zygote.close()
-            zygote = None
-        if zygote is None:
-            while len(_zygotes) >= _MOST_ZYGOTES:
-                _zygotes.pop(next(iter(_zygotes))).close()
-            zygote = Zygote(imports)
-            if zygote.threads > 1:
-                get_logger().warning(
-                    "Importing %s starts threads; a submission may hang that needs them.",
-                    ", ".join(imports),
-                )
-        _zygotes[imports] = zygote
-        return zygote
-
-
-@atexit.register
-def close_zygotes() -> None:
-    """End the warm processes; the next notebook starts its own."""
-    with _lock:
-        while _zygotes:
-            _zygotes.popitem()[1].close()
+def _line(imports: tuple[str, ...]) -> Line:
+    """A line to the warm process for these imports, which is started when it is first needed."""
+    line = kept.line_for(imports)
+    if line.about()["threads"] > 1:
+        get_logger().warning(
+            "Importing %s starts threads; a submission may hang that needs them.",
+            ", ".join(imports),
+        )
+    return line
 
 
 def _record(

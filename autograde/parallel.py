@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -18,9 +18,9 @@ import msgspec
 from nbgrader.apps import NbGraderAPI
 from sqlalchemy import Engine
 
-from autograde import classroom, ledger, results
-from autograde.execute import close_zygotes
+from autograde import classroom, early, ledger, results
 from autograde.lock import only_one
+from autograde.protect import kept
 from autograde.results import StudentResult
 from autograde.scoring import Marks
 from autograde.sheet import Sheet, digest_of, read_sheet, version_of
@@ -145,8 +145,8 @@ class _Run:
         self.root = Path(api.coursedir.root)
         with api.gradebook as book:
             self.sheet = read_sheet(book, assignment)
-        source = classroom.step_folder(api, api.coursedir.source_directory, ".", assignment)
-        self.version = version_of(self.sheet, source)
+        self.source = classroom.step_folder(api, api.coursedir.source_directory, ".", assignment)
+        self.version = version_of(self.sheet, self.source)
 
     def grade(
         self, students: Sequence[str], workers: int, *, force: bool, feedback: bool
@@ -165,8 +165,7 @@ class _Run:
             engine.dispose()
             if not todo and not late:
                 return rows
-            count = min(workers, max(len(todo), len(late)))
-            with self._workers(count) as pool:
+            with self._workers(min(workers, max(len(todo), len(late)))) as pool:
                 graded = self._grade(pool, engine, [("grade", s, keys[s]) for s in todo])
                 rows += graded
                 if feedback:
@@ -174,14 +173,22 @@ class _Run:
                     self._make_feedback(pool, late)
         return rows
 
-    def _workers(self, count: int) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _workers(self, count: int) -> Iterator[Any]:
         scratch = "" if self.cluster else str(self.scratch)
         arguments = (str(self.root), self.sheet, scratch, self.trust)
-        if not self.cluster:
-            return Pool(count, _worker, *arguments)
-        from autograde.cluster import ClusterPool
+        if self.cluster:
+            from autograde.cluster import ClusterPool
 
-        return ClusterPool(self.cluster, _worker, *arguments)
+            with ClusterPool(self.cluster, _worker, *arguments) as pool:
+                yield pool
+            return
+        with (
+            kept.shared(early.wanted(self.source), count),
+            Pool(count, _worker, *arguments) as pool,
+        ):
+            kept.leave_seats()
+            yield pool
 
     def _key(self, student: str) -> str:
         course = self.api.coursedir
@@ -277,7 +284,7 @@ def _worker(
         try:
             yield work
         finally:
-            close_zygotes()
+            kept.close_all()
 
 
 def _feedback(api: NbGraderAPI, assignment: str, student: str) -> str:

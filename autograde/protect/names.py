@@ -2,9 +2,8 @@
 
 import ast
 from collections.abc import Iterator
-from functools import lru_cache
-
-from IPython.core.inputtransformer2 import TransformerManager
+from functools import cache, lru_cache
+from typing import Any
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -13,7 +12,14 @@ _METHODS = {
     "append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "add",
     "discard", "setdefault", "fill", "popitem", "resize",
 }  # fmt: skip
-_manager = TransformerManager()
+
+
+@cache
+def _manager() -> Any:
+    """IPython's, imported when the first magic is met: it takes half a second."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    return TransformerManager()
 
 
 @lru_cache(maxsize=1024)
@@ -31,7 +37,7 @@ def plain_python(source: str) -> str:
     if not any(mark in source for mark in "%!?"):
         return source
     try:
-        return _manager.transform_cell(source)
+        return _manager().transform_cell(source)
     except (SyntaxError, RecursionError):
         return source
 

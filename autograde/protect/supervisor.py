@@ -14,7 +14,7 @@ import msgspec
 
 from autograde.protect.folder import copy_plain_files, holds_more_than, remove_tree
 from autograde.protect.steps import Bounds, Names, Outcome, Output, Reply, Step, error_output
-from autograde.protect.warm import SupervisorError, Zygote
+from autograde.protect.warm import Line, SupervisorError, Zygote
 from autograde.protect.wire import Closed, Overdue, Wire
 from autograde.sandbox.layers import Policy, some_user
 
@@ -29,7 +29,7 @@ class Session:
 
     def __init__(
         self,
-        zygote: Zygote,
+        zygote: Line,
         names: Names,
         *,
         files: Path | None = None,

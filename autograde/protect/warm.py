@@ -1,9 +1,12 @@
-"""The supervisor's end of the warm process (`autograde.protect.zygote`): starts it, has it fork a
-pair of processes for each submission, and ends it with all that it forked.
+"""The supervisor's end of the warm process (`autograde.protect.zygote`): starts it without waiting
+for it, has it fork a pair of processes for each submission, and ends it with all that it forked.
+One warm process serves a program and the workers that the program forks: each worker speaks to it
+on a line of its own, its seat.
 """
 
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -22,46 +25,37 @@ from autograde.sandbox.layers import Policy
 _ROOT = str(Path(__file__).parents[2])
 _START = (
     "import sys; sys.path.append({root!r}); "
-    "from autograde.protect.zygote import main; main({number})"
+    "from autograde.protect.zygote import main; main({number}, {imports!r})"
 )
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
+_STARTS_WITHIN = 180.0  # seconds, on a machine that is very busy
+_ANSWERS_WITHIN = 30.0
+_MOST_SEATS = 200
 
 
 class SupervisorError(RuntimeError):
     """The machinery itself failed; the message says what to do."""
 
 
-class Zygote:
-    """A warm process for one assignment: a context manager that forks pairs."""
+class Line:
+    """A connection to a warm process, which forks pairs for whoever holds it."""
 
-    def __init__(self, imports: Sequence[str] = ()) -> None:
-        ours, theirs = socket.socketpair()
-        environment = {k: os.environ[k] for k in _PASSED_ON if k in os.environ}
-        environment |= dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
-        )
-        environment |= {"NBGRADER_EXECUTION": "autograde", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-        # pyarrow would start a thread of its allocator before the fork.
-        environment["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
-        self.folder = tempfile.mkdtemp(prefix="autograde-")
-        environment |= {"HOME": self.folder, "IPYTHONDIR": self.folder}
-        # matplotlib's list of fonts takes ten seconds to make; the user's own cache has it.
-        cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-        environment["XDG_CACHE_HOME"] = cache
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _START.format(root=_ROOT, number=theirs.fileno())],
-                pass_fds=[theirs.fileno()], env=environment, cwd=self.folder,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
-        self.sock = ours
-        self.lock = threading.Lock()  # sessions of several threads may share one warm process
-        self.sock.settimeout(180)
-        self.sock.sendall(json.dumps({"imports": list(imports)}).encode())
-        about = self._answer()
-        self.failed: list[str] = about["failed"]
-        self.threads: int = about["threads"]
-        self.sock.settimeout(30)
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.lock = threading.Lock()  # sessions of several threads may share one line
+        self._about: dict[str, Any] | None = None
+
+    def about(self) -> dict[str, Any]:
+        """What the process says when it is warm: modules that `failed` to import, its `threads`."""
+        with self.lock:
+            return self._wait()
+
+    def _wait(self) -> dict[str, Any]:
+        if self._about is None:
+            self.sock.settimeout(_STARTS_WITHIN)
+            self._about = self._answer()
+            self.sock.settimeout(_ANSWERS_WITHIN)
+        return self._about
 
     def _answer(self) -> Any:
         try:
@@ -81,6 +75,7 @@ class Zygote:
         policies = json.dumps([msgspec.to_builtins(child), msgspec.to_builtins(trusted)])
         with self.lock:
             try:
+                self._wait()
                 send_sockets(self.sock, policies.encode(), sent)
                 pids = self._answer()
             except OSError as error:
@@ -90,9 +85,83 @@ class Zygote:
                     sock.close()
         return [Wire(to_child), Wire(to_trusted)], pids
 
+    def is_open(self) -> bool:
+        """Whether the process at the other end is there; asks nothing of it."""
+        poll = select.poll()  # a socket with a timeout would wait for it in `recv`
+        try:
+            poll.register(self.sock, select.POLLIN)
+            return not poll.poll(0) or self.sock.recv(1, socket.MSG_PEEK) != b""
+        except (OSError, ValueError):
+            return False
+
+    def close(self) -> None:
+        """What was forked for this line ends."""
+        self.sock.close()
+
+
+class Zygote(Line):
+    """The warm process of an assignment and a line to it; a context manager."""
+
+    def __init__(self, imports: Sequence[str] = ()) -> None:
+        ours, theirs = socket.socketpair()
+        super().__init__(ours)
+        environment = {k: os.environ[k] for k in _PASSED_ON if k in os.environ}
+        environment |= dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+        )
+        environment |= {"NBGRADER_EXECUTION": "autograde", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+        # pyarrow would start a thread of its allocator before the fork.
+        environment["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
+        self.folder = tempfile.mkdtemp(prefix="autograde-")
+        environment |= {"HOME": self.folder, "IPYTHONDIR": self.folder}
+        # matplotlib's list of fonts takes ten seconds to make; the user's own cache has it.
+        cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+        environment["XDG_CACHE_HOME"] = cache
+        text = _START.format(root=_ROOT, number=theirs.fileno(), imports=list(imports))
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", text],
+                pass_fds=[theirs.fileno()], env=environment, cwd=self.folder,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+        self.seats: list[socket.socket] = []
+        self.tokens: tuple[int, int] | None = None
+
+    def make_seats(self, count: int) -> None:
+        """Lines for so many processes that will be forked from this one."""
+        self.remove_seats()
+        for _ in range(min(count, _MOST_SEATS)):
+            ours, theirs = socket.socketpair()
+            with theirs, self.lock:
+                send_sockets(self.sock, b"seat", [theirs])
+            self.seats.append(ours)
+        self.tokens = os.pipe()
+        os.set_blocking(self.tokens[0], False)
+        os.write(self.tokens[1], bytes(range(len(self.seats))))
+
+    def take_seat(self) -> Line | None:
+        """In a forked process: a line that nobody else has; None when all are taken."""
+        if self.tokens is None:
+            return None
+        try:
+            (number,) = os.read(self.tokens[0], 1)
+        except (BlockingIOError, ValueError):
+            return None
+        for other in self.seats[:number] + self.seats[number + 1 :]:
+            other.close()
+        return Line(self.seats[number])
+
+    def remove_seats(self) -> None:
+        for sock in self.seats:
+            sock.close()
+        for number in self.tokens or ():
+            os.close(number)
+        self.seats, self.tokens = [], None
+
     def close(self) -> None:
         """End the process and all that it forked."""
-        self.sock.close()
+        self.remove_seats()
+        super().close()
         self.process.kill()
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -8,9 +8,9 @@ import gc
 import importlib
 import json
 import os
+import select
 import signal
 import socket
-import sys
 import tempfile
 import time
 import warnings
@@ -24,29 +24,77 @@ from autograde.protect.wire import Wire, receive_sockets
 from autograde.sandbox import kernel
 from autograde.sandbox.layers import Policy, confine, isolate
 
+_REAPED_EVERY = 200  # milliseconds
 
-def main(number: int) -> None:
-    """Serve the supervisor on the socket with this file descriptor until it is gone."""
-    supervisor = socket.socket(fileno=number)
-    order = json.loads(supervisor.recv(1 << 16))
-    failed = preload(order["imports"])
+
+def main(number: int, imports: list[str]) -> None:
+    """Serve the supervisor on the socket with this file descriptor, and whoever it hands a seat,
+    until all are gone.
+    """
+    failed = preload(imports)
     shell = make_shell()
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
-    supervisor.sendall(json.dumps({"failed": failed, "threads": threads()}).encode())
-    while True:
-        message, sockets = receive_sockets(supervisor)
-        if not message:
-            return
-        policies = [msgspec.convert(p, Policy) for p in json.loads(message)]
-        pids = []
-        for role, policy, pair in zip(("child", "trusted"), policies, (sockets[:2], sockets[2:])):
-            pids.append(_launch(role, policy, pair, shell, supervisor))
-        for sock in sockets:
-            sock.close()
-        supervisor.sendall(json.dumps(pids).encode())
+    about = json.dumps({"failed": failed, "threads": threads()}).encode()
+    lines: dict[int, tuple[socket.socket, set[int]]] = {}
+    poll = select.poll()
+
+    def seat(sock: socket.socket) -> None:
+        sock.sendall(about)
+        lines[sock.fileno()] = sock, set()
+        poll.register(sock, select.POLLIN)
+
+    seat(socket.socket(fileno=number))
+    while lines:
+        running = any(guards for _, guards in lines.values())
+        ready = poll.poll(_REAPED_EVERY if running else None)
+        _reap(lines)
+        for place, _ in ready:
+            supervisor, guards = lines[place]
+            try:
+                message, sockets = receive_sockets(supervisor)
+            except OSError:
+                message, sockets = b"", []
+            if not message:  # it is gone, and what ran for it ends
+                poll.unregister(supervisor)
+                _end(guards)
+                lines.pop(place)[0].close()
+            elif len(sockets) == 1:
+                with contextlib.suppress(OSError):
+                    seat(sockets[0])
+            else:
+                open_lines = [sock for sock, _ in lines.values()]
+                pids = _fork_pair(json.loads(message), sockets, shell, open_lines)
+                guards.update(guard for guard, _ in pids)
+                with contextlib.suppress(OSError):
+                    supervisor.sendall(json.dumps(pids).encode())
+
+
+def _reap(lines: dict[int, tuple[socket.socket, set[int]]]) -> None:
+    """Take leave of guards that have ended, so that their processor time is counted."""
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitpid(-1, os.WNOHANG)[0]:
+            for _, guards in lines.values():
+                guards.discard(ended)
+
+
+def _end(guards: set[int]) -> None:
+    """A guard's end is the end of what it guards: the kernel tells them."""
+    for guard in guards:
+        with contextlib.suppress(OSError):
+            os.kill(guard, signal.SIGKILL)
+
+
+def _fork_pair(
+    policies: list[dict], sockets: list[socket.socket], shell: object, lines: list[socket.socket]
+) -> list[list[int]]:
+    pids = []
+    for role, policy, pair in zip(("child", "trusted"), policies, (sockets[:2], sockets[2:])):
+        pids.append(_launch(role, msgspec.convert(policy, Policy), pair, shell, lines))
+    for sock in sockets:
+        sock.close()
+    return pids
 
 
 def preload(names: list[str]) -> list[str]:
@@ -74,7 +122,7 @@ def _launch(
     policy: Policy,
     sockets: list[socket.socket],
     shell: object,
-    supervisor: socket.socket,
+    lines: list[socket.socket],
 ) -> list[int]:
     """Fork a guard, which makes the namespaces and forks the process proper; returns both pids."""
     reader, writer = os.pipe()
@@ -85,8 +133,8 @@ def _launch(
             told = pipe.read(8)
         return [guard, int.from_bytes(told, "little")]
     try:
-        supervisor.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for line in lines:
+            line.close()
         os.setsid()
         if kernel.LINUX:
             kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
@@ -112,7 +160,7 @@ def _become(
         os.chdir(policy.folder)
         _point_outputs_at(policy.folder if role == "child" else None)
         kept = {control.fileno(), calls.fileno()}
-        for number in range(3, 256):
+        for number in range(3, 1024):
             if number not in kept:
                 with contextlib.suppress(OSError):
                     os.close(number)
@@ -161,7 +209,3 @@ def _end_orphans() -> None:
             with contextlib.suppress(OSError):
                 os.kill(int(orphan), signal.SIGKILL)
                 os.waitpid(int(orphan), 0)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

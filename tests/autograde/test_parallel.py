@@ -25,9 +25,9 @@ from submissions import (
 )
 
 from autograde import classroom, ledger
-from autograde.execute import close_zygotes
 from autograde.lock import Busy, only_one
 from autograde.parallel import Watch, grade_class, watch_class
+from autograde.protect.kept import close_all
 from autograde.workers import Pool
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
@@ -320,7 +320,7 @@ def test_an_entry_that_is_damaged_counts_as_none(by_workers, tmp_path):
 def test_nothing_is_left_of_a_run_but_its_results(by_workers, tmp_path):
     course = tmp_path / "course"
     shutil.copytree(by_workers[0], course)
-    close_zygotes()  # those of the fixtures that grade in this process
+    close_all()  # those of the fixtures that grade in this process
     before = set(_workers_left())  # other files' fixtures may keep a warm process
     grade_class(course, PA0, HONEST[:2], jobs=2, force=True)
     assert {path.name for path in (course / ledger.FOLDER).iterdir()} <= {"lock", "reports"}

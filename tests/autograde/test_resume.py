@@ -62,27 +62,32 @@ def killed_after(course: Path, seconds: float) -> bool:
 
 
 def test_a_class_interrupted_at_random_instants_ends_with_the_same_gradebook(whole, tmp_path):
+    """The same class is killed again and again until it is done, then another."""
     before, course = whole
     chance = random.Random(5780)
-    killed, tried = 0, 0
-    longest = 6.0
-    while killed < INSTANTS and tried < 3 * INSTANTS:
-        tried += 1
-        here = tmp_path / f"{tried}"
-        shutil.copytree(before, here)
-        if not killed_after(here, chance.uniform(0, longest)):
-            longest = max(0.2, longest / 2)
-            shutil.rmtree(here)
-            continue
-        killed += 1
-        half = files_of(here) if (here / "autograded").is_dir() else {}
-        assert half.items() <= files_of(course).items()  # what is there is whole
-        grade_class(here, PA0, jobs=2, feedback=False)
+
+    def fresh(number: int) -> Path:
+        return Path(shutil.copytree(before, tmp_path / f"{number}"))
+
+    def is_the_same(here: Path) -> None:
         assert rows_of(here) == rows_of(course)
         assert files_of(here) == files_of(course)
         assert {path.name for path in (here / ledger.FOLDER).iterdir()} <= {"lock", "reports"}
-        shutil.rmtree(here)
-    assert killed == INSTANTS
+
+    here, killed, tried = fresh(0), 0, 0
+    while killed < INSTANTS:
+        tried += 1
+        assert tried < 3 * INSTANTS + 10
+        if killed_after(here, chance.uniform(0, 2)):
+            killed += 1
+            half = files_of(here) if (here / "autograded").is_dir() else {}
+            assert half.items() <= files_of(course).items()  # what is there is whole
+        else:
+            is_the_same(here)
+            shutil.rmtree(here)
+            here = fresh(tried)
+    grade_class(here, PA0, jobs=2, feedback=False)
+    is_the_same(here)
 
 
 class Stopped(BaseException):

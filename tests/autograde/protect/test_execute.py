@@ -14,7 +14,7 @@ from submissions import KINDS, PA0, hand_in_kind, make_course, open_api
 from traitlets.config import Config
 
 from autograde import configure
-from autograde.execute import close_zygotes
+from autograde.protect.kept import close_all
 
 SWITCH = "\nimport autograde\n\nautograde.configure(c)\n"
 
@@ -48,7 +48,7 @@ def empty_gradebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with Gradebook(f"sqlite:///{path}"):
         pass
     yield path
-    close_zygotes()
+    close_all()
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_nothing_runs_after_the_class_is_graded(course):
         "        time.sleep(600)\ndef f(): return 1"
     )
     assert hw.grade(answers(f=student)) == {"t": 1}
-    close_zygotes()
+    close_all()
     assert warm_processes() <= before
 
 

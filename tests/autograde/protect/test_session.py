@@ -106,8 +106,8 @@ def test_two_submissions_share_nothing(zygote):
 
 
 def test_the_warm_process_has_one_thread(zygote):
-    assert zygote.threads == 1
-    assert zygote.failed == []
+    assert zygote.about()["threads"] == 1
+    assert zygote.about()["failed"] == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
