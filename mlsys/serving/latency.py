@@ -3,7 +3,7 @@
 Bins are log-linear, as in HdrHistogram (G. Tene): each power of two is cut into equal parts, so
 that a value is known to a fixed share of itself from a microsecond to an hour. Histograms of two
 threads, processes or days add up to the histogram of both. Who measures is `mlsys.serving.load`;
-the picture is in `mlsys.serving.load_figures`.
+the picture is in `mlsys.serving.load.figures`.
 """
 
 from __future__ import annotations

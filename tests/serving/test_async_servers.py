@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys import services
-from mlsys.serving import async_clients, async_servers
-from mlsys.serving.async_servers import HOST, KINDS, LONGEST_LINE, TOO_LONG
+from mlsys.serving.event_loop import clients as async_clients
+from mlsys.serving.event_loop import servers as async_servers
+from mlsys.serving.event_loop.servers import HOST, KINDS, LONGEST_LINE, TOO_LONG
 
 ALL = tuple(KINDS)
 

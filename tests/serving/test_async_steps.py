@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlsys.serving.async_news import Heard, compare, compared
-from mlsys.serving.async_steps import Steps
+from mlsys.serving.event_loop.news import Heard, compare, compared
+from mlsys.serving.event_loop.steps import Steps
 
 
 @settings(max_examples=20)

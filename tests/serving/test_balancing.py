@@ -11,17 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys import services
-from mlsys.serving import (
-    balancing,
-    balancing_figures,
-    balancing_fronts,
-    balancing_retries,
-    balancing_sandbox,
-    balancing_tracing,
-    hashing_ring,
-)
-from mlsys.serving.balancing import BalancingError
-from mlsys.serving.balancing_tracing import Span
+from mlsys.serving.balancing import figures as balancing_figures
+from mlsys.serving.balancing import fronts as balancing_fronts
+from mlsys.serving.balancing import policies as balancing
+from mlsys.serving.balancing import retries as balancing_retries
+from mlsys.serving.balancing import ring as hashing_ring
+from mlsys.serving.balancing import sandbox as balancing_sandbox
+from mlsys.serving.balancing import tracing as balancing_tracing
+from mlsys.serving.balancing.policies import BalancingError
+from mlsys.serving.balancing.tracing import Span
 from mlsys.serving.load import run_now
 from mlsys.serving.queueing import mm1
 

@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys import services
-from mlsys.serving import caches, caches_figures, caches_stampede, caches_writes
-from mlsys.serving.caches import RULES, CacheError
+from mlsys.serving.caches import figures as caches_figures
+from mlsys.serving.caches import rules as caches
+from mlsys.serving.caches import stampede as caches_stampede
+from mlsys.serving.caches import writes as caches_writes
+from mlsys.serving.caches.rules import RULES, CacheError
 
 traces = st.lists(st.integers(0, 12), min_size=1, max_size=80)
 sizes = st.integers(1, 8)

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys import services
-from mlsys.serving import concurrency as work
-from mlsys.serving import concurrency_figures as figures
-from mlsys.serving.concurrency import ConcurrencyError, Run, Task
-from mlsys.serving.concurrency_crowd import Held
-from mlsys.serving.concurrency_races import Cell, Count, count_to, lost
+from mlsys.serving.concurrency import figures, work
+from mlsys.serving.concurrency.crowd import Held
+from mlsys.serving.concurrency.races import Cell, Count, count_to, lost
+from mlsys.serving.concurrency.work import ConcurrencyError, Run, Task
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +188,7 @@ def test_a_cell_keeps_what_was_set_and_a_count_of_ones_own_loses_nothing():
 def test_the_main_thread_waits_for_ordinary_threads_and_not_for_daemons():
     saved = {}
     for flag in ("ordinary", "--daemon"):
-        with services.worker("mlsys.serving.concurrency_daemon", flag) as program:
+        with services.worker("mlsys.serving.concurrency.daemon", flag) as program:
             assert program.wait(0, timeout=20) == 0
         saved[flag] = program.log(0)
     assert saved["ordinary"].count("done") == 5

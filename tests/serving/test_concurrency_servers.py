@@ -10,11 +10,10 @@ import psutil
 import pytest
 
 from mlsys import services
-from mlsys.serving import concurrency_crowd as crowd
-from mlsys.serving import concurrency_servers as servers
-from mlsys.serving.concurrency import ConcurrencyError
-from mlsys.serving.concurrency_servers import DESIGNS, FATAL, HOST, PICTURE
-from mlsys.serving.protocols import receive_exactly
+from mlsys.serving.concurrency import crowd, servers
+from mlsys.serving.concurrency.servers import DESIGNS, FATAL, HOST, PICTURE
+from mlsys.serving.concurrency.work import ConcurrencyError
+from mlsys.serving.protocols.messages import receive_exactly
 
 EVERY = [name for name in DESIGNS if name != "pre-fork" or hasattr(os, "fork")]
 KEEPING = [name for name in EVERY if name not in ("one by one", "pre-fork")]

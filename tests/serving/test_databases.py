@@ -3,8 +3,10 @@
 import pytest
 
 from mlsys import services
-from mlsys.serving import databases, databases_figures, databases_layouts
-from mlsys.serving.databases import ABSENT, HAPPENED, REFUSED
+from mlsys.serving.databases import figures as databases_figures
+from mlsys.serving.databases import layouts as databases_layouts
+from mlsys.serving.databases import postgres as databases
+from mlsys.serving.databases.postgres import ABSENT, HAPPENED, REFUSED
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mlsys import theme
-from mlsys.serving import load_figures
 from mlsys.serving.latency import Histogram
-from mlsys.serving.load_engine import Record
-from mlsys.serving.load_result import EVENTS_KEPT, LoadResult, summarise
+from mlsys.serving.load import figures as load_figures
+from mlsys.serving.load.engine import Record
+from mlsys.serving.load.result import EVENTS_KEPT, LoadResult, summarise
 from mlsys.serving.queueing import mm1
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlsys.serving import philosophers_figures as figures
-from mlsys.serving.philosophers import compared, dine, dine_often, jain, waiter_with
-from mlsys.serving.philosophers_chandy import ChandyMisra
-from mlsys.serving.philosophers_table import DinnerError, Snapshot, Table, cycle
+from mlsys.serving.philosophers import figures
+from mlsys.serving.philosophers.chandy_misra import ChandyMisra
+from mlsys.serving.philosophers.dinner import compared, dine, dine_often, jain, waiter_with
+from mlsys.serving.philosophers.table import DinnerError, Snapshot, Table, cycle
 
 SHORT = {"seconds": 0.3, "think": 0.0, "eat": 0.0005}
 

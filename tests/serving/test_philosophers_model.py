@@ -2,9 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlsys.serving import philosophers_figures as figures
-from mlsys.serving import philosophers_model as model
-from mlsys.serving.philosophers_model import check, explore
+from mlsys.serving.philosophers import figures, model
+from mlsys.serving.philosophers.model import check, explore
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])

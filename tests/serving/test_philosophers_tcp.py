@@ -6,9 +6,9 @@ from contextlib import suppress
 import pytest
 
 from mlsys import services
-from mlsys.serving import philosophers_figures as figures
-from mlsys.serving.philosophers_guest import SERVER, Connection, freeze_one, table_of_processes
-from mlsys.serving.philosophers_server import HOST, READY
+from mlsys.serving.philosophers import figures
+from mlsys.serving.philosophers.guest import SERVER, Connection, freeze_one, table_of_processes
+from mlsys.serving.philosophers.server import HOST, READY
 
 freezes = pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
 

@@ -13,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys import services
-from mlsys.serving import protocols, protocols_figures, protocols_formats, protocols_swarm
-from mlsys.serving.protocols_stream import Stream, stream
-from mlsys.serving.protocols_transfer import ProtocolError, Transfer, _Window, mathis, transfer
-from mlsys.serving.protocols_web import shop
+from mlsys.serving.protocols import figures as protocols_figures
+from mlsys.serving.protocols import formats as protocols_formats
+from mlsys.serving.protocols import messages as protocols
+from mlsys.serving.protocols import swarm as protocols_swarm
+from mlsys.serving.protocols.stream import Stream, stream
+from mlsys.serving.protocols.transfer import ProtocolError, Transfer, _Window, mathis, transfer
+from mlsys.serving.protocols.web import shop
 
 DATA = bytes(range(256)) * 160
 

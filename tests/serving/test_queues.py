@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from mlsys import services
-from mlsys.serving import queues_celery, queues_figures, queues_huey, queues_nats
-from mlsys.serving import queues_runs as runs
-from mlsys.serving import queues_worker as worker
-from mlsys.serving.queues_dying import Killed, dying_client, redelivered
+from mlsys.serving.queues import figures as queues_figures
+from mlsys.serving.queues import on_celery as queues_celery
+from mlsys.serving.queues import on_huey as queues_huey
+from mlsys.serving.queues import on_nats as queues_nats
+from mlsys.serving.queues import runs, worker
+from mlsys.serving.queues.dying import Killed, dying_client, redelivered
 
 EXPECTED = {  # lost, doubled
     "at most once": (1, 0),

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys import services
-from mlsys.serving.queues_log import HEAD, Log, LogError, assign
-from mlsys.serving.queues_log_server import LogClient, port_in
+from mlsys.serving.queues.log import HEAD, Log, LogError, assign
+from mlsys.serving.queues.log_server import LogClient, port_in
 
 BODIES = st.lists(st.binary(max_size=40), max_size=12)
 
@@ -97,7 +97,7 @@ def test_what_the_log_cannot_do_is_said_in_a_sentence(tmp_path, ask, says):
 
 
 def test_a_broker_that_is_killed_has_all_it_acknowledged_when_it_comes_back(tmp_path):
-    start = ("mlsys.serving.queues_log_server", str(tmp_path))
+    start = ("mlsys.serving.queues.log_server", str(tmp_path))
     with (
         services.worker(*start, ready="ready") as group,
         LogClient(port_in(group.log(0))) as log,

@@ -15,15 +15,19 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from mlsys import services
-from mlsys.serving import rest_client, rest_figures, rest_metrics, rest_model, rest_servers
-from mlsys.serving.rest_contract import contract
-from mlsys.serving.rest_flawed import HEADERS, fresh
-from mlsys.serving.rest_servers import ServerError, in_thread, served, wait_until
+from mlsys.serving.rest import client as rest_client
+from mlsys.serving.rest import figures as rest_figures
+from mlsys.serving.rest import metrics as rest_metrics
+from mlsys.serving.rest import model as rest_model
+from mlsys.serving.rest import servers as rest_servers
+from mlsys.serving.rest.contract import contract
+from mlsys.serving.rest.flawed import HEADERS, fresh
+from mlsys.serving.rest.servers import ServerError, in_thread, served, wait_until
 from mlsys.serving.timeline import Event
-from mlsys.serving.todo_document import small
+from mlsys.serving.todo.document import small
 
 BUCKETS = (0.01, 0.02, 0.05, 0.1, 1)
-APP = "mlsys.serving.todo_service:create_app()"
+APP = "mlsys.serving.todo.service:create_app()"
 ADA = {"TODO_CLIENTS": '[["ada", "ada-token"]]'}
 posix = pytest.mark.skipif(os.name == "nt", reason="gunicorn needs a Unix")
 
@@ -130,7 +134,7 @@ def test_two_workers_forget_what_the_other_was_told_and_a_killed_one_is_replaced
 def test_flasks_own_server_shows_secrets_in_debug_mode(tmp_path):
     committee().save(tmp_path / "model.json")
     env = {"REST_MODEL": str(tmp_path / "model.json")}
-    app = "mlsys.serving.rest_model:flask_app()"
+    app = "mlsys.serving.rest.model:flask_app()"
     with served(services.worker, "flask", app, env=env, debug=True) as server:
         assert "correct horse" in httpx.get(f"{server.url}/crash", timeout=20).text
         assert len(server.pids) == 1

@@ -15,8 +15,10 @@ from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
 from mlsys import services
-from mlsys.serving import figures, swapping, workflow_cases, workflow_process
-from mlsys.serving import three_workflows as ways
+from mlsys.serving.workflows import cases as workflow_cases
+from mlsys.serving.workflows import compare as ways
+from mlsys.serving.workflows import figures, swapping
+from mlsys.serving.workflows import process as workflow_process
 
 HAM = ["see you at home", "are you coming to the lecture", "call me when you can"]
 SPAM = ["claim your prize now", "urgent cash award, reply now", "you won a mobile, claim it"]
@@ -71,7 +73,7 @@ def test_hashing_counts_every_word_once_and_ignores_case(text):
 def test_hashing_is_the_same_in_every_process():
     # str's own hash differs from one process to the next, which would break each deployed model.
     program = (
-        "from mlsys.serving.three_workflows import hash_words as h; print(h('a prize').nonzero())"
+        "from mlsys.serving.workflows.compare import hash_words as h; print(h('a prize').nonzero())"
     )
     told = {
         subprocess.run(
@@ -178,7 +180,7 @@ def test_no_process_is_left_at_the_end_nor_when_the_owner_is_killed(model_file):
         pid = process.pid
     assert not psutil.pid_exists(pid)
     program = (
-        "import sys, pathlib\nfrom mlsys.serving.three_workflows import device\n"
+        "import sys, pathlib\nfrom mlsys.serving.workflows.compare import device\n"
         "with device(pathlib.Path(sys.argv[1])) as p:\n"
         "    print(p.pid, flush=True)\n    sys.stdin.read()\n"
     )
@@ -208,7 +210,7 @@ def test_asking_a_dead_process_gives_a_sentence(table):
 def test_the_app_answers_with_probability_version_and_process(model, model_file):
     expected = model.predict_proba(ways.hash_all(TEXTS))[:, 1]
     env = {"SPAM_MODEL": str(model_file)}
-    with services.web_app("mlsys.serving.spam_service:app", env=env) as server:
+    with services.web_app("mlsys.serving.workflows.spam_service:app", env=env) as server:
         one = ways.post(server.url + "/spam", {"text": TEXTS[0]})
         assert one["spam"] == pytest.approx(expected[0], abs=1e-5)
         assert (one["version"], one["pid"]) == (3, server.pid) and one["seconds"] > 0

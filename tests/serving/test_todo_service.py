@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from mlsys import services
-from mlsys.serving import todo_document
-from mlsys.serving.rest_contract import contract
-from mlsys.serving.todo_half import half
-from mlsys.serving.todo_service import Client, create_app
-from mlsys.serving.todo_store import KeyReused, MemoryStore, PostgresStore, Todo
+from mlsys.serving.rest.contract import contract
+from mlsys.serving.todo import document as todo_document
+from mlsys.serving.todo.half import half
+from mlsys.serving.todo.service import Client, create_app
+from mlsys.serving.todo.store import KeyReused, MemoryStore, PostgresStore, Todo
 
 OWNERS = count()
 GENEROUS = {"rate": 1e6, "burst": 10**6}

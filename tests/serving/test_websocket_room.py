@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from websockets.asyncio import server
 
-from mlsys.serving import async_bot
-from mlsys.serving.websocket_room import joined, show, until
+from mlsys.serving.event_loop import bot as async_bot
+from mlsys.serving.event_loop.room import joined, show, until
 
 
 @asynccontextmanager

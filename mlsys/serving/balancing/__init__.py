@@ -1,0 +1,1 @@
+"""Servers behind a balancer: policies, real fronts, retries, a hash ring, traces."""

@@ -1,0 +1,1 @@
+"""Caches: what to throw out, how to write, and what happens when a hot key expires."""

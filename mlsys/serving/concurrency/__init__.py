@@ -1,0 +1,1 @@
+"""Threads, processes and coroutines at the same work, and servers of each design."""

@@ -1,0 +1,1 @@
+"""PostgreSQL's isolation and plans; one workload in three layouts."""

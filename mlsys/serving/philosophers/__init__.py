@@ -1,0 +1,1 @@
+"""The dining philosophers: in threads, in processes over TCP, and as a small model."""

@@ -1,0 +1,1 @@
+"""Messages, files, streams and swarms over TCP and UDP."""
