@@ -4,7 +4,6 @@ person to look at."""
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from dashboards.launch import command
 
@@ -62,17 +61,6 @@ def _answering(base: str, server: subprocess.Popen, log: Path) -> str:
             assert server.poll() is None, log.read_text()[-2000:]
             time.sleep(0.1)
     pytest.fail(f"The dashboards did not answer: {log.read_text()[-2000:]}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.e2e
 
@@ -65,14 +65,10 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def context():
-    with sync_playwright() as playwright:
-        found = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser.new_context(viewport={"width": 1440, "height": 1000})
-        browser.close()
+def context(browser):
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    yield context
+    context.close()
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ What JupyterLab adds (loading the widget, the comm) belongs to anywidget and ipy
 
 import io
 import json
-import shutil
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from mlsys import services
 from mlsys.phone import Phone
@@ -38,17 +37,6 @@ window.update = (state) => {
 };
 window.listening = () => Object.values(listeners).reduce((sum, set) => sum + set.size, 0);
 """
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        found = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
 
 
 class Screen:
