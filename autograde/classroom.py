@@ -29,6 +29,7 @@ from autograde import sandbox
 from autograde.execute import ProtectedExecute
 from autograde.intake import students
 from autograde.protect.analysis import lint
+from autograde.writer import make_database
 
 _CAUSE = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception): (?P<why>.+)$")
 
@@ -148,6 +149,7 @@ def is_released(api: NbGraderAPI, assignment: str) -> bool:
     release = step_folder(api, api.coursedir.release_directory, ".", assignment)
     if any(not (release / f"{name}.ipynb").is_file() for name in notebooks(api, assignment)):
         return False
+    make_database(api.coursedir.db_url)
     with api.gradebook as book:
         try:
             found = {notebook.name for notebook in book.find_assignment(assignment).notebooks}
@@ -185,6 +187,7 @@ def generate(api: NbGraderAPI, assignment: str, *, due: datetime | None = None) 
         rehearsal.update_config(Config({"SaveCells": {"enabled": False}}))
         rehearsal.no_database = True
         _require_success(capture_log(rehearsal), f"{assignment} cannot be generated")
+    make_database(api.coursedir.db_url)
     _require_success(api.generate_assignment(assignment), f"{assignment} cannot be generated")
     if due is not None:
         with api.gradebook as book:

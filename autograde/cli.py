@@ -36,19 +36,6 @@ StudentOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-@app.callback()
-def _start_quickly() -> None:
-    """A third of the time that importing nbgrader takes goes into a grammar of web addresses, with
-    which jsonschema checks a format that occurs in no notebook; without that it starts sooner."""
-    import sys
-
-    if "jsonschema" not in sys.modules and "rfc3987_syntax" not in sys.modules:
-        sys.modules["rfc3987_syntax"] = None
-        import jsonschema  # noqa: F401
-
-        del sys.modules["rfc3987_syntax"]
-
-
 @app.command()
 def run(
     assignment: AssignmentArgument,
@@ -79,10 +66,14 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Autograde what was handed in, make each student's feedback, and show the class."""
-    from autograde import classroom, parallel, show, summary
+    from autograde import early
 
-    with _course(course) as api:
-        classroom.require_assignment(api, assignment)
+    course = course or _default_course()
+    if cluster is None:
+        early.start(course, assignment)  # on another core, while this one imports what follows
+    with _assignment(course, assignment) as api:
+        from autograde import classroom, parallel, show, summary
+
         errors = _errors()
         released = classroom.is_released(api, assignment)
         if released and classroom.is_outdated(api, assignment):
@@ -115,8 +106,10 @@ def run(
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Say which layers of protection this machine has, and what is open without the others."""
-    from autograde import sandbox, show
+    from autograde import early, sandbox
 
+    with early.lean():
+        from autograde import show
     rows = sandbox.doctor()
     enough = sandbox.is_enough(rows)
     if as_json:
@@ -141,10 +134,9 @@ def collect(
     as_json: JsonOption = False,
 ) -> None:
     """Put what a learning platform collected where grading looks for it."""
-    from autograde import classroom, intake, show
+    with _assignment(course, assignment) as api:
+        from autograde import intake, show
 
-    with _course(course) as api:
-        classroom.require_assignment(api, assignment)
         try:
             rows = intake.collect(bundle.expanduser(), api.coursedir, assignment)
         except intake.BundleError as error:
@@ -167,12 +159,14 @@ def generate(
     course: CourseOption = None,
 ) -> None:
     """Make the student version: no solutions, no hidden tests."""
-    from autograde import classroom
+    with _assignment(course, assignment) as api:
+        from autograde import changed, classroom
 
-    with _course(course) as api:
-        classroom.require_assignment(api, assignment)
         deadline = classroom.parse_due(due) if due is not None else None
-        made = classroom.generate(api, assignment, due=deadline)
+        with changed.listening() as said:
+            made = classroom.generate(api, assignment, due=deadline)
+        for sentence in said:
+            _say(sentence)
         for finding in classroom.lint_tests(api, assignment):
             _say(f"warning: {finding}")
         typer.echo(f"{made}")
@@ -183,10 +177,9 @@ def feedback(
     assignment: AssignmentArgument, student: StudentOption = None, course: CourseOption = None
 ) -> None:
     """Make the feedback pages again, after points were given by hand."""
-    from autograde import classroom, results
+    with _assignment(course, assignment) as api:
+        from autograde import classroom, results
 
-    with _course(course) as api:
-        classroom.require_assignment(api, assignment)
         names = classroom.require_submissions(api, assignment, student or [])
         if not student:
             names = results.graded_students(api, assignment)
@@ -204,11 +197,10 @@ def export(
     course: CourseOption = None,
 ) -> None:
     """Write the grades as a CSV file, a row for each student and assignment."""
-    from autograde import classroom
+    opened = _course(course) if assignment is None else _assignment(course, assignment)
+    with opened as api:
+        from autograde import classroom
 
-    with _course(course) as api:
-        if assignment is not None:
-            classroom.require_assignment(api, assignment)
         typer.echo(f"{classroom.export(api, to.resolve(), assignment=assignment)}")
 
 
@@ -220,10 +212,9 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Show each graded cell of one submission: its points, and what happened."""
-    from autograde import classroom, ledger, results, show
+    with _assignment(course, assignment) as api:
+        from autograde import ledger, results, show
 
-    with _course(course) as api:
-        classroom.require_assignment(api, assignment)
         row = results.student_result(api, assignment, student)
         entry = ledger.read(Path(api.coursedir.root), assignment, student)
         row = results.add_run(row, entry, unchanged=False)
@@ -239,22 +230,36 @@ def explain(
 
 
 @contextmanager
-def _course(given: Path | None) -> Iterator["NbGraderAPI"]:
-    """The course opened; what an instructor can mend becomes one sentence and exit code 2."""
-    from autograde import classroom
+def _assignment(given: Path | None, assignment: str) -> Iterator["NbGraderAPI"]:
+    """The course opened, which has this assignment."""
+    with _course(given) as api:
+        from autograde import classroom
 
-    with _one_sentence(), classroom.open_course(given or _default_course()) as api:
+        classroom.require_assignment(api, assignment)
         yield api
 
 
 @contextmanager
+def _course(given: Path | None) -> Iterator["NbGraderAPI"]:
+    """The course opened; what an instructor can mend becomes one sentence and exit code 2."""
+    with _one_sentence():
+        from autograde import classroom
+
+        with classroom.open_course(given or _default_course()) as api:
+            yield api
+
+
+@contextmanager
 def _one_sentence() -> Iterator[None]:
-    from autograde import classroom, lock, workers
+    from autograde import early
 
     try:
-        yield
-    except (classroom.CourseError, lock.Busy, workers.WorkerError) as error:
-        _fail(str(error))
+        with early.lean():
+            from autograde import classroom, lock, parallel, workers  # noqa: F401
+        try:
+            yield
+        except (classroom.CourseError, lock.Busy, workers.WorkerError) as error:
+            _fail(str(error))
     except KeyboardInterrupt:
         _fail("Stopped. What is graded stays graded; run the same command to continue.")
 

@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import nbformat
@@ -21,32 +21,33 @@ from nbformat.notebooknode import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.nbgraderformat import MetadataValidator, ValidationError
-from nbgrader.preprocessors import (
-    CheckCellMetadata,
-    Execute,
-    NbGraderPreprocessor,
-    SaveAutoGrades,
-)
-from traitlets import Bool, Integer
+from nbgrader.preprocessors import CheckCellMetadata, Execute, NbGraderPreprocessor, SaveAutoGrades
+from traitlets import Bool, Integer, List, Unicode
 from traitlets.log import get_logger
 
 from autograde import ledger, sandbox
+from autograde.outputs import record
 from autograde.protect import kept
 from autograde.protect.analysis import lint
 from autograde.protect.plan import (
     Course,
     Known,
     course_without_source,
-    is_test,
     plan,
+    plan_for_kernel,
     read_course,
 )
-from autograde.protect.supervisor import Bounds, Outcome, Output, Session
+from autograde.protect.supervisor import Bounds, Session
 from autograde.protect.warm import Line
+from autograde.provisioner import needs
 from autograde.scoring import NotebookMarks, marks_of
 from autograde.sheet import Sheet, digest_of, read_sheet, version_of
 
+if TYPE_CHECKING:
+    from autograde.provisioner.session import KernelSession
+
 _courses: dict[tuple[Path, int], Course] = {}
+_kernels: dict[tuple[Path, int], tuple[str, bool]] = {}
 _known: dict[tuple[str, Path, int], dict[str, Known]] = {}
 _valid: set[tuple[str, str]] = set()
 _lock = threading.Lock()
@@ -59,6 +60,14 @@ class ProtectedExecute(Execute):
     processes = Integer(64, help="Processes and threads of a submission.").tag(config=True)
     folder_bytes = Integer(500_000_000, help="Bytes a submission may write.").tag(config=True)
     restarts = Integer(5, help="How often an ended submission goes on.").tag(config=True)
+    real_kernel = Bool(
+        False,
+        help="Run each notebook in a sandboxed Jupyter kernel of its own, and its tests there too, "
+        "unprotected. What is not Python runs so in any case.",
+    ).tag(config=True)
+    kernel_readable = List(
+        Unicode(), help="Folders that a real kernel may read beside its own program's."
+    ).tag(config=True)
     trust_submissions = Bool(
         False, help="Grade although this machine's sandbox lacks a layer that matters."
     ).tag(config=True)
@@ -68,14 +77,11 @@ class ProtectedExecute(Execute):
     ) -> tuple[NotebookNode, ResourcesDict]:
         rows = _doctor()
         if not self.trust_submissions and not sandbox.is_enough(rows):
-            missing = ", ".join(row.layer for row in rows if not row.works)
-            raise sandbox.SandboxError(
-                f"This machine's sandbox lacks {missing}; to grade work that you trust all the "
-                "same, set c.ProtectedExecute.trust_submissions = True."
-            )
+            raise sandbox.SandboxError(sandbox.what_is_missing(rows))
         known = self._known(resources)
         source = self._source(resources)
-        course = self._course(source) if source else course_without_source(nb, known)
+        kernel = self._kernel(resources)
+        seconds = float(self.timeout or 30)
         required = tuple(
             row.layer for row in rows if row.works and row.layer in ("user", "landlock", "seccomp")
         )
@@ -95,23 +101,43 @@ class ProtectedExecute(Execute):
         for cell in nb.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
-        with Session(
-            _line(course.imports),
-            course.names,
-            files=files,
-            helpers=source.parent if source else None,
-            bounds=bounds,
-        ) as session:
-            for place, step in plan(nb, course, known, seconds=float(self.timeout or 30)):
+        session: Session | KernelSession
+        if kernel is not None:
+            session = self._kernel_session(kernel, files, bounds)
+            report["kernel"] = kernel
+            steps = plan_for_kernel(nb, known, seconds=seconds)
+        else:
+            course = self._course(source) if source else course_without_source(nb, known)
+            session = Session(
+                _line(course.imports),
+                course.names,
+                files=files,
+                helpers=source.parent if source else None,
+                bounds=bounds,
+            )
+            steps = plan(nb, course, known, seconds=seconds)
+        with session:
+            for place, step in steps:
                 outcome = session.run(step)
                 if place is not None:
-                    _record(nb.cells[place], place, step.test, outcome, report)
+                    record(nb.cells[place], place, step.test, outcome, report)
             report["layers"] = session.layers
         return nb, resources
 
+    def _kernel_session(self, kernel: str, files: Path, bounds: Bounds) -> "KernelSession":
+        from autograde.provisioner.session import KernelSession  # half a second, seldom wanted
+
+        return KernelSession(
+            kernel,
+            files=files,
+            bounds=bounds,
+            trust=self.trust_submissions,
+            readable=tuple(self.kernel_readable),
+        )
+
     def warm(self, resources: ResourcesDict) -> None:
         """Have the warm process for a notebook's imports ready before its first submission."""
-        if source := self._source(resources):
+        if (source := self._source(resources)) and self._kernel(resources) is None:
             _line(self._course(source).imports)
 
     def _file(self, folder: str, resources: ResourcesDict) -> Path:
@@ -122,6 +148,20 @@ class ProtectedExecute(Execute):
     def _source(self, resources: ResourcesDict) -> Path | None:
         path = self._file("source_directory", resources)
         return path if path.is_file() else None
+
+    def _kernel(self, resources: ResourcesDict) -> str | None:
+        """The name of the real kernel that this notebook runs in; None for the usual way. What the
+        submission says of it does not count.
+        """
+        path = self._source(resources) or self._file("release_directory", resources)
+        if not path.is_file():
+            return None
+        key = (path, path.stat().st_mtime_ns)
+        if key not in _kernels:
+            notebook = nbformat.read(path, as_version=4)
+            _kernels[key] = (needs.kernel_of(notebook), needs.wants_kernel(notebook))
+        name, wanted = _kernels[key]
+        return name if wanted or self.real_kernel else None
 
     def _course(self, path: Path) -> Course:
         key = (path, path.stat().st_mtime_ns)
@@ -164,81 +204,6 @@ def _line(imports: tuple[str, ...]) -> Line:
             ", ".join(imports),
         )
     return line
-
-
-def _record(
-    cell: NotebookNode, place: int, test: bool, outcome: Outcome, report: dict[str, Any]
-) -> None:
-    name = cell.metadata.get("nbgrader", {}).get("grade_id", str(place))
-    report["seconds"][name] = outcome.seconds
-    if outcome.event:
-        report["events"][name] = outcome.event
-    if is_test(cell) and not test:
-        report["unprotected"].append(name)
-    cell.execution_count = place + 1
-    cell.outputs = [node for output in outcome.outputs if (node := _node(output, place + 1))]
-    if is_test(cell):
-        cell.outputs = [_as_standard_output(output) for output in cell.outputs]
-    if outcome.checks:
-        report["checks"][name] = [list(check) for check in outcome.checks]
-        _score_checks(cell, outcome)
-    if outcome.review:
-        report["review"][name] = outcome.review
-        text = f"a person must decide: {outcome.review}"
-        cell.outputs.append(
-            nbformat.v4.new_output(
-                "error", ename="NeedsReview", evalue=text, traceback=[f"NeedsReview: {text}"]
-            )
-        )
-
-
-def _node(output: Output, count: int) -> NotebookNode | None:
-    if output.output_type == "stream" and output.name in ("stdout", "stderr"):
-        return nbformat.v4.new_output("stream", name=output.name, text=output.text)
-    if output.output_type == "error":
-        return nbformat.v4.new_output(
-            "error", ename=output.ename, evalue=output.evalue, traceback=output.traceback
-        )
-    if output.output_type == "display_data":
-        return nbformat.v4.new_output("display_data", data=dict(output.data))
-    if output.output_type == "execute_result":
-        return nbformat.v4.new_output(
-            "execute_result", data=dict(output.data), execution_count=count
-        )
-    return None
-
-
-def _as_standard_output(output: NotebookNode) -> NotebookNode:
-    """nbgrader takes standard error in a test for a failure; a warning is none."""
-    if output.output_type == "stream" and output.name == "stderr":
-        output.name = "stdout"
-    return output
-
-
-def _score_checks(cell: NotebookNode, outcome: Outcome) -> None:
-    """Give the cell the points of its named checks, as nbgrader's partial credit."""
-    points = float(cell.metadata.nbgrader["points"])
-    failed_outside = any(output.output_type == "error" for output in cell.outputs)
-    passed = sum(worth for _, worth, well, _ in outcome.checks if well)
-    lost = sum(worth for _, worth, well, _ in outcome.checks if not well)
-    earned = passed if failed_outside else points - lost
-    earned = max(0.0, min(points, earned))
-    kept = []
-    for output in cell.outputs:
-        if output.output_type == "error":
-            text = "\n".join(output.traceback) + "\n"
-            kept.append(nbformat.v4.new_output("stream", name="stdout", text=text))
-        elif output.output_type != "execute_result":
-            kept.append(output)
-    if earned < points:
-        kept.append(
-            nbformat.v4.new_output(
-                "execute_result",
-                data={"text/plain": f"{earned:g}"},
-                execution_count=cell.execution_count,
-            )
-        )
-    cell.outputs = kept
 
 
 class SaveScores(SaveAutoGrades):

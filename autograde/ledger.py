@@ -7,6 +7,8 @@ after the gradebook and the graded notebook are written; so an entry that fits m
 do.
 """
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -18,6 +20,7 @@ from typing import Any
 import msgspec
 
 FOLDER = ".autograde"
+_TRIES = 5  # how often a folder that another program has just made again is moved out of the way
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -96,17 +99,22 @@ def clear_staging(root: Path) -> None:
 
 
 def publish(staged: Path, target: Path) -> None:
-    """Have `target` be the folder `staged`; what it was is removed. If this is interrupted between
-    its two renames the target is missing, which the next run mends.
+    """Have `target` be the folder `staged`; what it was is removed, also if another program puts
+    something there meanwhile. If this is interrupted between its two renames the target is missing,
+    which the next run mends.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        old = Path(tempfile.mkdtemp(dir=staged.parent)) / "old"
-        target.rename(old)
-        staged.rename(target)
-        shutil.rmtree(old.parent, ignore_errors=True)
-    else:
-        staged.rename(target)
+    old = Path(tempfile.mkdtemp(dir=staged.parent))
+    for attempt in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            target.rename(old / str(attempt))
+        try:
+            staged.rename(target)
+            break
+        except OSError as error:
+            if attempt == _TRIES - 1 or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def is_current(

@@ -6,6 +6,7 @@ the process that made them ends, in whatever way, they end.
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from autograde import early
 from autograde.sandbox import kernel
 
 Job = tuple[str, ...]
@@ -51,7 +53,8 @@ class Pool:
     """
 
     def __init__(self, count: int, prepare: Callable[..., Any], *arguments: Any) -> None:
-        self.prepare, self.arguments = prepare, arguments
+        # Told as bytes, which a process that begins anew reads once it can import soon.
+        self.told = pickle.dumps((prepare, arguments))
         self.workers: list[_Worker] = []
         try:
             for _ in range(max(1, count)):
@@ -74,9 +77,7 @@ class Pool:
         ours, theirs = context.Pipe()
         inherited = [w.channel for w in self.workers] + [ours] if method == "fork" else []
         process = context.Process(
-            target=_serve,
-            args=(theirs, os.getpid(), inherited, self.prepare, self.arguments),
-            daemon=True,
+            target=_serve, args=(theirs, os.getpid(), inherited, self.told), daemon=True
         )
         process.start()
         theirs.close()
@@ -160,13 +161,7 @@ def _end(worker: _Worker) -> None:
     worker.process.join(10)
 
 
-def _serve(
-    channel: Connection,
-    parent: int,
-    inherited: list[Connection],
-    prepare: Callable[..., Any],
-    arguments: tuple[Any, ...],
-) -> None:
+def _serve(channel: Connection, parent: int, inherited: list[Connection], told: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     if kernel.LINUX:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -175,6 +170,8 @@ def _serve(
     for other in inherited:
         other.close()
     try:
+        with early.lean():
+            prepare, arguments = pickle.loads(told)  # our own process wrote it
         with prepare(*arguments) as work:
             channel.send(("ready", None))
             while True:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 from nbgrader import utils
 from nbgrader.api import (
     Assignment,
+    Base,
     Comment,
     Grade,
     Gradebook,
@@ -24,8 +26,19 @@ from nbgrader.api import (
 )
 from nbgrader.apps import NbGraderAPI
 from nbgrader.converters import Autograde
+from nbgrader.dbutil import ALEMBIC_DIR
 from nbgrader.preprocessors import AssignLatePenalties
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select, update
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    insert,
+    make_url,
+    select,
+    update,
+)
 from traitlets.utils.importstring import import_item
 
 from autograde import ledger
@@ -41,9 +54,43 @@ class StudentUnknown(Exception):
     """The gradebook has no such student and may not make one."""
 
 
+def make_database(db_url: str) -> None:
+    """Make the gradebook's file as nbgrader does, if there is none. nbgrader starts the program
+    `alembic` to learn one word of it, the version, for which that imports all of nbgrader again:
+    many seconds. What is no file of SQLite's is left to nbgrader, as is a folder to put it in.
+    """
+    url = make_url(db_url)
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return
+    path = Path(url.database)
+    if path.exists() or not path.parent.is_dir():
+        return
+    from alembic.script import ScriptDirectory  # wanted once in the life of a course
+
+    version = ScriptDirectory(ALEMBIC_DIR).get_current_head()
+    with TemporaryDirectory(dir=path.parent, prefix=".gradebook-") as folder:
+        partial = Path(folder) / path.name
+        engine = create_engine(URL.create("sqlite", database=str(partial)))
+        with engine.begin() as connection:
+            Base.metadata.create_all(connection)
+            connection.exec_driver_sql(
+                "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"
+            )
+            connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (version,))
+        engine.dispose()
+        try:
+            path.hardlink_to(partial)
+        except FileExistsError:
+            pass  # somebody else was quicker
+        except OSError:  # a disk without links
+            if not path.exists():
+                partial.rename(path)
+
+
 @contextmanager
 def open_engine(db_url: str, course_id: str) -> Iterator[Engine]:
     """The gradebook's database: made if it is not there; one that is busy is waited for."""
+    make_database(db_url)
     with Gradebook(db_url, course_id):
         pass
     lite = db_url.startswith("sqlite")

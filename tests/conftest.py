@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -35,7 +36,19 @@ def ledger(tmp_path, monkeypatch) -> Path:
 
 
 # The longest files first, so that two workers end at about the same time.
-LONGEST = ("test_lessons.py", "test_jupyterlab.py", "test_dashboards.py", "test_set_up.py")
+LONGEST = (
+    "test_lessons.py",
+    "test_parallel.py",  # and with it those that read the same class
+    "test_hostile_class.py",
+    "test_jupyterlab.py",
+    "test_dashboards.py",
+    "test_set_up.py",
+)
+# Files of one worker: they read a class that takes long to grade, once for all of them.
+ONE_CLASS = {
+    f"tests/autograde/test_{name}.py"
+    for name in ("cluster", "course", "feedback", "grade_cli", "parallel", "resume")
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,3 +58,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
 
     items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`--dist loadfile`, in which files that share a fixture of the session count as one."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFixture(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "the graded class" if file in ONE_CLASS else file
+
+    return ByFixture(config, log)

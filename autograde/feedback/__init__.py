@@ -6,12 +6,12 @@ and keeps hidden tests hidden. `shield` decides what may be seen, `safe` makes t
 from pathlib import Path
 from typing import Any
 
+import nbgrader
 from jinja2 import Environment
 from nbconvert.exporters import HTMLExporter
 from nbformat.notebooknode import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.preprocessors import ClearHiddenTests, ClearMarkScheme
-from nbgrader.server_extensions import formgrader
 from traitlets import Bool
 from traitlets.config import Config
 
@@ -21,7 +21,7 @@ from autograde.feedback.shield import Markers
 
 _environments: dict[tuple[str, ...], Environment] = {}
 _OURS = Path(__file__).parent / "templates"
-_THEIRS = Path(formgrader.__file__).parent / "templates"
+_THEIRS = Path(nbgrader.__file__).parent / "server_extensions/formgrader/templates"
 
 
 class FeedbackExporter(HTMLExporter):

@@ -56,6 +56,7 @@ def mend(read: Read, released: NotebookNode | None) -> tuple[dict[str, Any], lis
     repairs, cells = list(read.repairs), read.cells
     if released is not None:
         known = released_cells(released)
+        cells = _with_new_names(cells, known, repairs)
         cells = _without_strangers(cells, known, repairs)
         cells = _without_doubles(cells, known, repairs)
         cells = _with_released(cells, known, repairs)
@@ -90,6 +91,31 @@ def _named(names: Sequence[str]) -> str:
     listed = ", ".join(shown(name) for name in names[:_MOST_NAMED])
     more = len(names) - _MOST_NAMED
     return f"{listed} and {more} more" if more > 0 else listed
+
+
+def _with_new_names(
+    cells: list[Cell], known: Mapping[str, NotebookNode], repairs: list[str]
+) -> list[Cell]:
+    """A cell that the instructor has renamed since is found under its new name, unless that was
+    handed in as well."""
+    here = {grade_id(cell.metadata) for cell in cells}
+    formerly = {}
+    for name, ours in known.items():
+        said = ours.metadata.get("autograde", {}).get("formerly", ())
+        for old in [said] if isinstance(said, str) else said:
+            if name not in here and old not in known:
+                formerly[old] = name
+    kept, renamed = [], []
+    for cell in cells:
+        name = grade_id(cell.metadata)
+        if name in formerly:
+            about = {**cell.metadata["nbgrader"], "grade_id": formerly[name]}
+            cell = replace(cell, metadata={**cell.metadata, "nbgrader": about})
+            renamed.append(f"{name} is now {formerly[name]}")
+        kept.append(cell)
+    if renamed:
+        repairs.append(f"The assignment has new names for cells: {_named(renamed)}.")
+    return kept
 
 
 def _without_strangers(

@@ -14,6 +14,7 @@ from nbgrader.coursedir import CourseDirectory
 
 from autograde.intake.prepare import Prepared
 from autograde.intake.staging import STAGED, path_of, stage, students, wanted
+from autograde.lock import share_while_converting
 
 
 class IntakeExporter(NotebookExporter):
@@ -26,6 +27,7 @@ class IntakeExporter(NotebookExporter):
         super().__init__(**settings)
         self.taken: dict[tuple[str, str], Prepared] = {}
         if isinstance(self.parent, Autograde):
+            share_while_converting(self.parent)
             self._take_in(self.parent)
 
     def from_filename(

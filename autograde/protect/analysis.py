@@ -11,10 +11,15 @@ from nbformat.notebooknode import NotebookNode
 
 from autograde.protect import names as cells
 from autograde.protect.plan import is_solution, is_test, options_of
+from autograde.provisioner import needs
 
 _MANY_CALLS = 20_000
 _VERDICTS = {"equals", "is_correct", "is_valid", "check", "verify", "passed", "test", "validate"}
 _HIDDEN_LABELS = ("y_test", "y_true", "y_hidden", "expected", "answer", "truth", "labels_test")
+_ASK_FOR_KERNEL = (
+    "A real kernel runs it, with all tests of the notebook unprotected, if the notebook has in its "
+    'metadata "autograde": {"real_kernel": true}.'
+)
 _CURRENT_FIGURE = {"gcf", "gca", "get_fignums"}
 _UNPICKLES = {
     ("pickle", "load"), ("pickle", "loads"), ("joblib", "load"), ("pd", "read_pickle"),
@@ -25,7 +30,8 @@ _UNPICKLES = {
 @dataclass(frozen=True)
 class Finding:
     """One weakness of one test. `kind` is "refused" if the test cannot run protected, "weak" if a
-    submission could gain from it, "slow" or "changed" if it runs but not as it did in one process.
+    submission could gain from it, "slow" or "changed" if it runs but not as it did in one process,
+    "unprotected" if it runs in the student's.
     """
 
     cell: str
@@ -39,11 +45,18 @@ class Finding:
 
 
 def lint(notebook: NotebookNode) -> list[Finding]:
-    """Findings in the test cells of a source notebook, in order."""
+    """Findings in the test cells of a source notebook, in order; and for one that runs in a real
+    kernel, or should, that.
+    """
+    if needs.wants_kernel(notebook):
+        return [_of_kernel(notebook)]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     solutions = [cell.source for cell in code if is_solution(cell)]
     facts = _Facts(solutions)
-    findings: list[Finding] = []
+    findings = [
+        Finding(name, line, "changed", what, _ASK_FOR_KERNEL)
+        for name, line, what in needs.reasons(notebook)
+    ]
     for cell in code:
         name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
         if is_test(cell) and not options_of(cell).unprotected:
@@ -54,6 +67,16 @@ def lint(notebook: NotebookNode) -> list[Finding]:
             found = _Reader(name, facts, options_of(cell).write_back).read(tree)
             findings += sorted(found, key=lambda finding: finding.line)
     return findings
+
+
+def _of_kernel(notebook: NotebookNode) -> Finding:
+    tests = sum(map(is_test, notebook.cells))
+    return Finding(
+        "this notebook", 1, "unprotected",
+        f"it runs in the kernel {needs.kernel_of(notebook)!r}; its tests ({tests}) run beside the "
+        "student's code, which can read and fool them",
+        "They are marked as unprotected in the report.",
+    )  # fmt: skip
 
 
 class _Facts:
@@ -148,6 +171,14 @@ class _Reader:
 
     def on_call(self, node: ast.Call) -> Iterator[Finding]:
         callee = node.func
+        if isinstance(callee, ast.Attribute) and _is_ipython(callee.value):
+            asked = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            if not (callee.attr == "run_line_magic" and {*asked[:1]} <= cells.IDLE_MAGICS):
+                what = f"%{asked[0]}" if "magic" in callee.attr and asked else callee.attr
+                yield self.found(
+                    node, "refused", f"it asks IPython for {what}",
+                    f"Write it in Python. {_ASK_FOR_KERNEL}",
+                )  # fmt: skip
         if isinstance(callee, ast.Attribute) and isinstance(callee.value, ast.Name):
             if (callee.value.id, callee.attr) in _UNPICKLES:
                 yield self.found(
@@ -217,6 +248,14 @@ class _Reader:
                 )  # fmt: skip
                 continue
             yield from self.loops(child, count)
+
+
+def _is_ipython(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "get_ipython"
+    )
 
 
 def _range_length(node: ast.AST) -> int:

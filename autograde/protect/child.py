@@ -139,6 +139,10 @@ class Child:
     def do_defined(self, names: list[str]) -> list[str]:
         return [name for name in names if name in self.shell.user_ns]
 
+    def do_imported(self, names: list[str]) -> dict[str, str]:
+        namespace = self.shell.user_ns
+        return {name: codec.home_of(namespace[name]) for name in names if name in namespace}
+
     def do_assign(self, name: str, value: Any) -> None:
         self.shell.user_ns[name] = value
 

@@ -10,10 +10,11 @@ import sys
 from collections import Counter, OrderedDict, deque, namedtuple
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from keyword import iskeyword
+from types import ModuleType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -239,6 +240,13 @@ def _named(name: str, fields: tuple[str, ...]) -> type:
     return namedtuple(name, fields)
 
 
+# What the libraries raise for parts that do not fit. A lost process is none of them.
+_DAMAGED = (
+    TypeError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError,
+    SyntaxError, NotImplementedError, BufferError,
+)  # fmt: skip
+
+
 class _Reader:
     def __init__(self, resolve: FromReference, limits: Limits) -> None:
         self.resolve, self.limits, self.nodes = resolve, limits, 0
@@ -258,7 +266,7 @@ class _Reader:
             return self.tagged(tag, part, depth)
         except CodecError:
             raise
-        except (TypeError, ValueError, ArithmeticError, LookupError, InvalidOperation) as error:
+        except _DAMAGED as error:
             raise CodecError(f"a damaged value {tag!r}: {error}") from None
 
     def all(self, parts: Any, depth: int) -> list[Any]:
@@ -338,3 +346,11 @@ _READ: dict[str, Callable[[_Reader, Any, int], Any]] = {
     "T": lambda r, p, d: _TYPES[typed(p, str)],
     "nt": lambda r, p, d: r.named_tuple(p, d),
 }
+
+
+def home_of(value: Any) -> str:
+    """Where a module, class or function comes from, by its own word; empty for anything else."""
+    if isinstance(value, ModuleType):
+        return value.__name__
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    return f"{module}:{name}" if isinstance(module, str) and isinstance(name, str) else ""

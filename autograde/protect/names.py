@@ -1,6 +1,9 @@
 """Which names a cell binds and uses, read from its text: what decides where a cell can run."""
 
 import ast
+import builtins
+import re
+import symtable
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
@@ -12,6 +15,15 @@ _METHODS = {
     "append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "add",
     "discard", "setdefault", "fill", "popitem", "resize",
 }  # fmt: skip
+
+# Magics whose cell or line is Python of the same namespace, and what they put before it.
+_TRANSPARENT = re.compile(r"\A(\s*)%%(?:time|capture|prun)\b[^\n]*")
+_TIMED_LINE = re.compile(r"^([ \t]*)%time[ \t]+(?=\S)", re.MULTILINE)
+_CAPTURED = re.compile(r"\A\s*%%capture[ \t]+(?:--\S+[ \t]+)*([^\W\d]\w*)")
+# Line magics without which a test means the same.
+IDLE_MAGICS = frozenset(
+    {"matplotlib", "config", "load_ext", "reload_ext", "autoreload", "precision", "timeit", "pylab"}
+)
 
 
 @cache
@@ -33,13 +45,21 @@ def parse(source: str) -> ast.Module | None:
 
 @lru_cache(maxsize=1024)
 def plain_python(source: str) -> str:
-    """A cell's text with magics and shell lines turned into calls of IPython."""
+    """A cell's text with magics and shell lines turned into calls of IPython; those that only time
+    or capture what a cell does are left out, with its lines where they were.
+    """
     if not any(mark in source for mark in "%!?"):
         return source
+    source = without_cell_magic(source)
     try:
         return _manager().transform_cell(source)
     except (SyntaxError, RecursionError):
         return source
+
+
+def without_cell_magic(source: str) -> str:
+    """A cell's text without magics that only time or capture what it does."""
+    return _TIMED_LINE.sub(r"\1", _TRANSPARENT.sub(r"\1", source))
 
 
 def _here(tree: ast.AST) -> Iterator[ast.AST]:
@@ -55,6 +75,8 @@ def _here(tree: ast.AST) -> Iterator[ast.AST]:
 def bound(source: str, *, imports: bool = False) -> set[str]:
     """Names that a cell binds at its top level; imported names only if asked for."""
     found: set[str] = set()
+    if captured := _CAPTURED.match(source):
+        found.add(captured[1])
     tree = parse(source)
     for node in _here(tree) if tree else ():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -168,6 +190,28 @@ def used(source: str) -> set[str]:
     """Names that a cell reads anywhere, also inside its functions."""
     tree = parse(source)
     return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} if tree else set()
+
+
+def imports_all(source: str) -> bool:
+    """Whether a cell has a star import, which may bring any name."""
+    tree = parse(source)
+    return any(isinstance(n, ast.alias) and n.name == "*" for n in (ast.walk(tree) if tree else ()))
+
+
+def unbound(source: str) -> set[str]:
+    """Names that a cell needs from cells before it: neither its own nor Python's."""
+    if parse(source) is None:
+        return set()
+    table = symtable.symtable(plain_python(source), "cell", "exec")
+    own = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+    scopes, found = [table], set()
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        for symbol in scope.get_symbols():
+            if symbol.is_referenced() and (scope is table or symbol.is_global()):
+                found.add(symbol.get_name())
+    return found - own - set(dir(builtins)) - {"get_ipython", "display", "In", "Out", "_"}
 
 
 def used_in_functions(source: str) -> set[str]:

@@ -15,6 +15,7 @@ from autograde.protect import names as cells
 from autograde.protect.supervisor import Names, Step
 
 _BEGIN, _END = "BEGIN HIDDEN TESTS", "END HIDDEN TESTS"
+_BEGIN_SOLUTION, _END_SOLUTION = "BEGIN SOLUTION", "END SOLUTION"
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,10 @@ def read_course(source: NotebookNode) -> Course:
     student: set[str] = set()
     passed_on: set[str] = set()
     writes: dict[str, tuple[int | str, ...]] = {}
+    imports: set[str] = set()
     for _, cell in code:
         if is_solution(cell):
+            imports |= _answered_by_import(cell.source)
             writes |= cells.changed_parameters(cell.source)
             student |= cells.bound(cell.source)
             passed_on |= cells.used_in_functions(cell.source)
@@ -87,6 +90,7 @@ def read_course(source: NotebookNode) -> Course:
     for _, cell in code:
         if is_solution(cell):
             student |= cells.changed_in_place(cell.source) & owned
+    student |= _undefined(source)
     student |= _tainted(given, student)
     setup = [
         (i, text)
@@ -95,13 +99,39 @@ def read_course(source: NotebookNode) -> Course:
     ]
     modules = [m for _, cell in code for m in cells.imported_modules(cell.source)]
     return Course(
-        Names(frozenset(student), frozenset(passed_on), writes),
+        Names(frozenset(student), frozenset(passed_on), writes, frozenset(imports - student)),
         tuple(dict.fromkeys(modules)),
         {_about(c)["grade_id"]: i for i, c in enumerate(source.cells) if "grade_id" in _about(c)},
         tuple(setup),
         _seeds(code),
         {_about(c)["grade_id"]: options_of(c) for _, c in code if is_test(c)},
     )
+
+
+def _answered_by_import(source: str) -> set[str]:
+    """The names that a solution imports which does nothing else: that they are there is what its
+    test is about.
+    """
+    lines, inside = [], _BEGIN_SOLUTION not in source
+    for line in source.split("\n"):
+        if _BEGIN_SOLUTION in line or _END_SOLUTION in line:
+            inside = _BEGIN_SOLUTION in line
+        elif inside:
+            lines.append(line)
+    answer = "\n".join(lines)
+    return set() if cells.bound(source) else cells.bound(answer, imports=True)
+
+
+def _undefined(source: NotebookNode) -> set[str]:
+    """Names that tests use and no cell of the source defines: a source whose solutions were never
+    written down leaves them to the student.
+    """
+    texts = [cell.source for cell in source.cells if cell.cell_type == "code"]
+    if any(cells.imports_all(text) for text in texts):
+        return set()
+    defined = set().union(*(cells.bound(text, imports=True) for text in texts)) if texts else set()
+    tests = [cell.source for cell in source.cells if is_test(cell)]
+    return set().union(*map(cells.unbound, tests)) - defined if tests else set()
 
 
 def _seeds(code: list[tuple[int, NotebookNode]]) -> dict[str, int]:
@@ -169,6 +199,10 @@ def plan(
     text and metadata in the submission are the student's word.
     """
     pending = list(course.setup)
+    imported = {""}  # lines that the student's process has run
+    last = max(
+        (i for i, c in enumerate(notebook.cells) if _runs_there(c, course, known)), default=0
+    )
     for place, cell in enumerate(notebook.cells):
         name = _about(cell).get("grade_id", "")
         mine = known.get(name)
@@ -179,6 +213,11 @@ def plan(
             yield None, Step(trusted=setup, seconds=seconds, seed=course.seeds.get(setup))
         options = course.options.get(name, Options())
         if mine and mine.test and not options.unprotected:
+            # What follows may use what a test imports; hidden lines are none of its business.
+            lines = cells.import_lines(without_hidden_tests(mine.text))
+            if place < last and not imported.issuperset(lines.split("\n")):
+                imported.update(lines.split("\n"))
+                yield None, Step(lines, seconds=seconds)
             yield (
                 place,
                 Step(
@@ -197,6 +236,31 @@ def plan(
         if mine and not course.order:
             here = cells.used(mine.text) & course.names.student
             trusted = None if here else cells.plain_python(mine.text)
+        imported.update(cells.import_lines(text).split("\n"))
         bound = tuple(sorted(cells.bound(text) & course.names.student))
         seed = course.seeds.get(text)
-        yield place, Step(text, trusted, seconds=seconds, bound=bound, seed=seed)
+        yield (place, Step(text, trusted, seconds=seconds, bound=bound, seed=seed))
+
+
+def _runs_there(cell: NotebookNode, course: Course, known: Mapping[str, Known]) -> bool:
+    """Whether a cell runs in the student's process."""
+    name = _about(cell).get("grade_id", "")
+    mine = known.get(name)
+    protected = mine and mine.test and not course.options.get(name, Options()).unprotected
+    return cell.cell_type == "code" and not protected
+
+
+def plan_for_kernel(
+    notebook: NotebookNode, known: Mapping[str, Known], *, seconds: float
+) -> Iterator[tuple[int, Step]]:
+    """Every code cell for the one process of a real kernel, in order, with its place; tests and the
+    instructor's other cells as the gradebook has them.
+    """
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        mine = known.get(_about(cell).get("grade_id", ""))
+        text = cell.source
+        if mine:
+            text = mine.text if mine.test else without_hidden_tests(mine.text)
+        yield place, Step(text, seconds=seconds)

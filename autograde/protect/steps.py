@@ -29,12 +29,14 @@ class Step:
 class Names:
     """The names that tests look up in the student's process, those that they may set there, and for
     functions that change arguments in place in the reference solution: which parameters,
-    each by its place and by its name.
+    each by its place and by its name. `imports` are names that stand in the tests for the grader's
+    own module or function, if the student's process has imported the same.
     """
 
     student: frozenset[str] = frozenset()
     passed_on: frozenset[str] = frozenset()
     writes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
+    imports: frozenset[str] = frozenset()
 
 
 class Output(msgspec.Struct):

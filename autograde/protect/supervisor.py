@@ -227,6 +227,7 @@ class Session:
             "student": sorted(self.names.student),
             "passed_on": sorted(self.names.passed_on),
             "writes": dict(self.names.writes),
+            "imports": sorted(self.names.imports),
             "helpers": str(self.helpers),
         }
         self.wires[1].send(msgspec.json.encode(order))

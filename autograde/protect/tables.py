@@ -3,6 +3,7 @@ of each column over the same arrays, so that no parser of a binary table format 
 What has no entry here (a sparse array, a masked array) is left to a reference.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from autograde.protect.codec import CodecError
 
 _KINDS = "?biufcSUmM"
+_DTYPE = re.compile(r"[<>|=][a-zA-Z?]\d{0,9}(\[\d{0,6}[a-zA-Z]{1,2}\])?", re.ASCII)
 _MASKED = {
     "boolean", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64",
     "Float32", "Float64",
@@ -69,7 +71,8 @@ def _dtype(text: Any) -> np.dtype:
     if type(text) is list:
         names = [(_text(name), _dtype(_text(kind)).str) for name, kind in text]
         return np.dtype(names)
-    if type(text) is not str or len(text) > 24 or text[:1] not in "<>|=":
+    # NumPy reads whole languages of types, with commas and shapes.
+    if type(text) is not str or not _DTYPE.fullmatch(text):
         raise CodecError("not a dtype")
     dtype = np.dtype(text)
     if dtype.kind not in _KINDS or dtype.names or dtype.subdtype:

@@ -24,6 +24,7 @@ import msgspec
 
 from autograde import checks
 from autograde.protect import codec, proxies
+from autograde.protect import names as cells
 from autograde.protect.errors import Refused, Stopped
 from autograde.protect.link import Link
 from autograde.protect.shell import Recorder, Stream, brief_traceback, seed_all
@@ -44,6 +45,9 @@ class Namespace(dict):
         self.own: set[str] = set()
         self.testing = False
         self.writes: dict[str, list[int | str]] = {}
+        self.imports: set[str] = set()
+        self.answers: dict[str, Any] = {}  # what they mean here; a look-up past us must not find it
+        self.imported: dict[str, bool] = {}
 
     def fetch(self, names: set[str]) -> None:
         wanted = sorted(names & self.student - self.own - self.fetched.keys())
@@ -53,7 +57,20 @@ class Namespace(dict):
             for name in wanted:
                 self.link.expect_changes(self.fetched.get(name), self.writes.get(name, ()))
 
+    def has_imported(self, name: str) -> bool:
+        """Whether a name that a student was to import is there and means what it means here."""
+        if name not in self.imported:
+            homes = codec.typed(self.link.ask("imported", sorted(self.imports)), dict)
+            for known in self.imports:
+                home = codec.home_of(self.answers.get(known))
+                self.imported[known] = home != "" and homes.get(known) == home
+        return self.imported[name]
+
     def __getitem__(self, name: str) -> Any:
+        if name in self.imports and name not in self.own:
+            if not self.testing or self.has_imported(name):
+                return self.answers[name]
+            return codec.typed(self.link.ask("names", [name]), dict)[name]
         if name not in self.student or name in self.own:
             return dict.__getitem__(self, name)
         for changed in self.link.changed:
@@ -64,8 +81,11 @@ class Namespace(dict):
         return self.fetched[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
+        if name in self.imports and not self.testing:
+            self.answers[name] = value
+            return
         dict.__setitem__(self, name, value)
-        if name in self.student:
+        if name in self.student or name in self.imports:
             self.own.add(name)
         if self.testing and name in self.passed_on:
             with contextlib.suppress(codec.CodecError):
@@ -73,13 +93,14 @@ class Namespace(dict):
 
     def __delitem__(self, name: str) -> None:
         """A test deletes a name to see that the student's code uses it, and sets it again."""
-        if name in self.own or name not in self.student:
+        if name in self.own or name not in self.student | self.imports:
             self.own.discard(name)
             dict.__delitem__(self, name)
         elif name not in self:
             raise KeyError(name)
-        if name in self.student:
+        if name in self.student | self.imports:
             self.fetched.pop(name, None)
+            self.imported.clear()
             self.link.ask("unassign", name)
 
     def __contains__(self, name: object) -> bool:
@@ -91,8 +112,9 @@ class Namespace(dict):
 
     def keys(self) -> list[str]:
         """What `dir()` and `"x" in globals().keys()` see: the student's names as well."""
-        there = self.link.ask("defined", sorted(self.student - self.own))
-        return [*dict.keys(self), *(name for name in there if name in self.student)]
+        wanted = (self.student | self.imports) - self.own
+        there = self.link.ask("defined", sorted(wanted))
+        return [*dict.keys(self), *(name for name in there if name in wanted)]
 
     def get(self, name: str, default: Any = None) -> Any:
         try:
@@ -103,6 +125,7 @@ class Namespace(dict):
     def bound(self, names: list[str]) -> None:
         """A student's cell has run: what it binds is the student's again."""
         self.fetched.clear()
+        self.imported.clear()
         for name in self.student.intersection(names):
             self.own.discard(name)
             dict.pop(self, name, None)
@@ -128,10 +151,21 @@ class _Main(types.ModuleType):
 
 
 class _NoIPython:
-    """Magics in an instructor's cell have no effect here."""
+    """Magics in an instructor's cell have no effect here. A test that stands on one would pass for
+    want of it, so it is not judged.
+    """
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *arguments, **keywords: None
+        def ignore(*arguments: Any, **keywords: Any) -> None:
+            idle = name == "run_line_magic" and arguments[:1] and arguments[0] in cells.IDLE_MAGICS
+            if self._namespace.testing and not idle:
+                what = f"%{arguments[0]}" if "magic" in name and arguments else name
+                raise Refused(f"the test asks IPython for {what}, which a real kernel would do")
+
+        return ignore
 
 
 class Trusted:
@@ -141,7 +175,7 @@ class Trusted:
         self.control = control
         self.link = Link(calls)
         self.namespace = Namespace(self.link, set(), set())
-        self.namespace["get_ipython"] = _NoIPython
+        self.namespace["get_ipython"] = lambda: _NoIPython(self.namespace)
         with contextlib.suppress(ImportError):
             from IPython.display import display
 
@@ -163,6 +197,7 @@ class Trusted:
                     self.namespace.student.update(order["student"])
                     self.namespace.passed_on.update(order["passed_on"])
                     self.namespace.writes.update(order["writes"])
+                    self.namespace.imports.update(order["imports"])
                     sys.path.append(order["helpers"])
                     continue
                 self.namespace.bound(order["bound"])

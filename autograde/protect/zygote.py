@@ -12,7 +12,6 @@ import select
 import signal
 import socket
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from autograde.protect.shell import make_shell
 from autograde.protect.wire import Wire, receive_sockets
 from autograde.sandbox import kernel
 from autograde.sandbox.layers import Policy, confine, isolate
+from autograde.sandbox.orphans import end_orphans
 
 _REAPED_EVERY = 200  # milliseconds
 
@@ -31,10 +31,12 @@ def main(number: int, imports: list[str]) -> None:
     """Serve the supervisor on the socket with this file descriptor, and whoever it hands a seat,
     until all are gone.
     """
+    gc.disable()  # what is imported stays
     failed = preload(imports)
     shell = make_shell()
     gc.collect()
     gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
     about = json.dumps({"failed": failed, "threads": threads()}).encode()
     lines: dict[int, tuple[socket.socket, set[int]]] = {}
@@ -146,7 +148,7 @@ def _launch(
         os.write(writer, inner.to_bytes(8, "little"))
         os.closerange(0, 1024)
         os.waitpid(inner, 0)
-        _end_orphans()
+        end_orphans()
     except BaseException:
         os._exit(1)
     os._exit(0)
@@ -195,17 +197,3 @@ def _point_outputs_at(folder: str | None) -> None:
     os.set_inheritable(number, True)
     os.dup2(number, 1)
     os.dup2(number, 2)
-
-
-def _end_orphans() -> None:
-    """Where no namespace ends them, end what the process has left behind."""
-    listing = Path(f"/proc/self/task/{os.getpid()}/children")
-    stop = time.monotonic() + 2
-    while time.monotonic() < stop and listing.is_file():
-        orphans = listing.read_text().split()
-        if not orphans:
-            return
-        for orphan in orphans:
-            with contextlib.suppress(OSError):
-                os.kill(int(orphan), signal.SIGKILL)
-                os.waitpid(int(orphan), 0)

@@ -3,7 +3,16 @@ machine has, and `doctor` says which those are and what is left without the othe
 all without root; elsewhere only limits of resources are put on, and that is said plainly.
 """
 
-from autograde.sandbox.doctor import Row, doctor, is_enough
+from autograde.sandbox.doctor import Row, doctor, is_enough, what_is_missing
 from autograde.sandbox.layers import Policy, SandboxError, confine, isolate
 
-__all__ = ["Policy", "Row", "SandboxError", "confine", "doctor", "is_enough", "isolate"]
+__all__ = [
+    "Policy",
+    "Row",
+    "SandboxError",
+    "confine",
+    "doctor",
+    "is_enough",
+    "isolate",
+    "what_is_missing",
+]

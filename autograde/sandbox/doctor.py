@@ -39,7 +39,8 @@ def doctor() -> list[Row]:
         Row(
             "namespaces", _survives(_namespaces),
             "no network, no sight of other processes, all of them end together",
-            "programs that a submission starts may outlive it, and are hunted by name only",
+            "programs that a submission starts may outlive it, and are hunted by name only; a real "
+            "kernel has the machine's network and runs only where submissions are trusted",
         ),
         Row(
             "landlock", abi > 0, f"version {abi}: only its own folder and Python's can be read",
@@ -66,6 +67,15 @@ def is_enough(rows: list[Row]) -> bool:
     works = {row.layer for row in rows if row.works}
     return {"limits", "landlock", "seccomp"} <= works and bool(
         works & {"user", "namespaces", "landlock signals"}
+    )
+
+
+def what_is_missing(rows: list[Row]) -> str:
+    """The sentence with which grading stops where the sandbox is not enough."""
+    missing = ", ".join(row.layer for row in rows if not row.works and row.layer != "bubblewrap")
+    return (
+        f"This machine's sandbox lacks {missing}; to grade work that you trust all the same, set "
+        "c.ProtectedExecute.trust_submissions = True."
     )
 
 

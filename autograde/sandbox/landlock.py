@@ -30,8 +30,16 @@ def abi() -> int:
         return 0
 
 
-def restrict(readable: Iterable[Path], writable: Iterable[Path], *, network: bool) -> None:
-    """Give up all files but these. The process must have no_new_privs. Raises OSError."""
+def restrict(
+    readable: Iterable[Path],
+    writable: Iterable[Path],
+    devices: Iterable[Path] = (),
+    *,
+    network: bool,
+) -> None:
+    """Give up all files but these. Only `devices` take requests of their own kind (ioctl). The
+    process must have no_new_privs. Raises OSError.
+    """
     version = abi()
     everything = (1 << _RIGHTS_BY_ABI[min(version, 5)]) - 1
     tcp = 3 if version >= 4 and not network else 0
@@ -44,6 +52,8 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path], *, network: boo
             _allow(rules, path, _READ & everything)
         for path in writable:
             _allow(rules, path, everything & ~_NEVER & ~_IOCTL)
+        for path in devices:
+            _allow(rules, path, (_READ | _WRITE_FILE | _IOCTL) & everything & ~_EXECUTE)
         kernel.syscall(_RESTRICT, rules, 0, what="landlock restrict")
     finally:
         os.close(rules)

@@ -27,6 +27,7 @@ _SYSTEM = (
     "/proc/meminfo", "/proc/stat", "/opt/conda", "/opt/hostedtoolcache",
 )  # fmt: skip
 _DEVICES = ("/dev/null",)
+_TERMINALS = ("/dev/ptmx", "/dev/pts")
 _NOBODY = 65534
 
 
@@ -36,10 +37,14 @@ class SandboxError(RuntimeError):
 
 @dataclass(frozen=True)
 class Policy:
-    """What a confined process may do: files, and amounts in bytes, seconds and pieces."""
+    """What a confined process may do: files, and amounts in bytes, seconds and pieces. `programs`
+    are folders beside Python's own that are to be reached even if they lie in a closed home.
+    """
 
     folder: str
     readable: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    terminals: bool = False
     user: int | None = None
     memory: int = 4_000_000_000
     cpu_seconds: int = 600
@@ -82,8 +87,24 @@ def isolate(policy: Policy) -> list[str]:
     with contextlib.suppress(OSError):
         _raise_loopback()
     if user == 0:
-        open_way(python_folders())
+        open_way([*python_folders(), *policy.programs])
+    if policy.terminals and _own_terminals():
+        return ["namespaces", "terminals"]
     return ["namespaces"]
+
+
+def _own_terminals() -> bool:
+    """Pseudo-terminals of its own, where programs that want one get one; the machine's are out of
+    sight then.
+    """
+    try:
+        flags = kernel.MS_NOSUID | kernel.MS_NOEXEC
+        kernel.mount("none", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0600")
+        # The device beside it may be the machine's, which some kernels open as such.
+        kernel.mount("/dev/pts/ptmx", "/dev/ptmx", None, kernel.MS_BIND)
+    except OSError:
+        return False
+    return True
 
 
 def _raise_loopback() -> None:
@@ -118,10 +139,11 @@ def open_way(folders: Iterable[str]) -> None:
                 os.close(place)
 
 
-def confine(policy: Policy, *, isolated: bool) -> list[str]:
+def confine(policy: Policy, *, isolated: bool, terminals: bool = False) -> list[str]:
     """Become the policy's user under its limits, without a way back. Raises SandboxError.
 
-    `isolated`: whether the process stands in an empty network, where sockets do no harm.
+    `isolated`: whether the process stands in an empty network, where sockets do no harm;
+    `terminals`: whether it has terminals of its own.
     """
     done = ["limits"]
     os.umask(0)
@@ -137,9 +159,11 @@ def confine(policy: Policy, *, isolated: bool) -> list[str]:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         if landlock.abi() and "landlock" in policy.layers:
-            readable = [Path(p) for p in (*_SYSTEM, *python_folders(), *policy.readable)]
+            programs = (*_SYSTEM, *python_folders(), *policy.programs)
+            readable = [Path(p) for p in (*programs, *policy.readable)]
             writable = [Path(p) for p in (policy.folder, *_DEVICES)]
-            landlock.restrict(readable, writable, network=isolated)
+            devices = [Path(p) for p in _TERMINALS] if terminals else []
+            landlock.restrict(readable, writable, devices, network=isolated)
             done.append("landlock")
         if seccomp.is_supported() and "seccomp" in policy.layers:
             seccomp.restrict(network=isolated)

@@ -36,7 +36,7 @@ _CLONE, _CLONE3, _SOCKET = (56, 220), (435, 435), (41, 198)
 _NEW_NAMESPACES = 0x7E020000
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
-_INET, _INET6 = 2, 10
+_INET, _INET6, _NETLINK = 2, 10, 16
 
 
 def is_supported() -> bool:
@@ -88,9 +88,11 @@ def _program(network: bool) -> list[bytes]:
     ]
     # No Unix sockets but in pairs: neither an empty network nor Landlock keeps a process from those
     # of agents and desktops on this machine, which would start programs outside for it.
+    # Who asks for the list of networks is told that there is none to be had: ZeroMQ goes on then.
     families = (_INET, _INET6) if network else ()
-    steps += [_step(_JUMP_EQ, _SOCKET[which], 0, len(families) + 2), _step(_LOAD, 16)]
+    steps += [_step(_JUMP_EQ, _SOCKET[which], 0, len(families) + 4), _step(_LOAD, 16)]
     for i, family in enumerate(families):
-        steps.append(_step(_JUMP_EQ, family, len(families) - i, 0))
+        steps.append(_step(_JUMP_EQ, family, len(families) - i + 2, 0))
+    steps += [_step(_JUMP_EQ, _NETLINK, 0, 1), _step(_RETURN, _ERROR | errno.EOPNOTSUPP)]
     steps += [refuse, _step(_RETURN, _ALLOW)]
     return steps

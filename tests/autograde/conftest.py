@@ -1,22 +1,30 @@
-"""Fixtures for the grader's tests. `class_of` makes a temporary course with any students;
-`graded_class` is one class, graded once for all tests that only read it.
+"""Fixtures for the grader's tests. Generating a course takes seconds, most of them alembic's, and
+is done once: `class_of` copies it for any students; `graded_class` is one class, graded once for
+all tests that only read it.
 """
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from submissions import DUE, KINDS, PA0, hand_in_kind, make_course, open_api
+from submissions import DUE, KINDS, PA0, hand_in_kind, limit_cells, make_course, open_api
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workbook's course with PA0 released and its gradebook; nobody has handed in."""
+    course = make_course(tmp_path_factory.mktemp("generated") / "course")
+    _succeed(open_api(course).generate_assignment(PA0))
+    return course
 
 
 @pytest.fixture
-def class_of(tmp_path: Path) -> Callable[[Iterable[str]], Path]:
+def class_of(generated: Path, tmp_path: Path) -> Callable[[Iterable[str]], Path]:
     """`class_of(["perfect", "empty"])`: a generated course where those have handed in PA0."""
 
-    def build(kinds: Iterable[str], *, cell_seconds: int = 10) -> Path:
-        course = make_course(tmp_path / "course", cell_seconds=cell_seconds)
-        result = open_api(course).generate_assignment(PA0)
-        assert result["success"], result
+    def build(kinds: Iterable[str]) -> Path:
+        course = Path(shutil.copytree(generated, tmp_path / "course"))
         for kind in kinds:
             hand_in_kind(course, kind, KINDS[kind])
         return course
@@ -25,11 +33,11 @@ def class_of(tmp_path: Path) -> Callable[[Iterable[str]], Path]:
 
 
 @pytest.fixture(scope="session")
-def graded_class(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All kinds of students through generate, autograde, a grade by hand, and feedback."""
-    course = make_course(tmp_path_factory.mktemp("class") / "course", cell_seconds=3)
+def graded_class(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All kinds of students through autograde, a grade by hand, and feedback: nbgrader's own."""
+    course = Path(shutil.copytree(generated, tmp_path_factory.mktemp("class") / "course"))
+    limit_cells(course, seconds=3)
     api = open_api(course)
-    _succeed(api.generate_assignment(PA0))
     with api.gradebook as book:
         book.update_or_create_assignment(PA0, duedate=DUE)
     for name, kind in KINDS.items():

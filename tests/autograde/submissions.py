@@ -112,10 +112,15 @@ def make_course(root: Path, *, cell_seconds: int = 10) -> Path:
     """A copy of the workbook's course, nothing generated yet; returns `root`."""
     course = REPOSITORY / "autograde" / "course"
     shutil.copytree(course / "source", root / "source")
-    config = (course / "nbgrader_config.py").read_text(encoding="utf-8")
-    config += f"\nc.ExecutePreprocessor.timeout = {cell_seconds}\n"
-    (root / "nbgrader_config.py").write_text(config, encoding="utf-8")
+    shutil.copy(course / "nbgrader_config.py", root)
+    limit_cells(root, seconds=cell_seconds)
     return root
+
+
+def limit_cells(course: Path, *, seconds: int) -> None:
+    """The time that each cell may take, from now on."""
+    with (course / "nbgrader_config.py").open("a", encoding="utf-8") as config:
+        config.write(f"\nc.ExecutePreprocessor.timeout = {seconds}\n")
 
 
 def open_api(course: Path):

@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+from typing import NamedTuple
 
 import pytest
+from grading import apart
 from submissions import (
     KINDS,
     PA0,
@@ -28,8 +30,21 @@ pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 CONTENT = (".ipynb", ".html", ".txt", ".py")
 
 
-def mlsys_grade(*words: object):
-    return CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
+class Done(NamedTuple):
+    exit_code: int
+    stdout: str
+    stderr: str
+    output: str
+
+
+def mlsys_grade(*words: object) -> Done:
+    return apart(mlsys_grade_here, *words)
+
+
+def mlsys_grade_here(*words: object) -> Done:
+    """The command in this process, where a test has changed something."""
+    done = CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
+    return Done(done.exit_code, done.stdout, done.stderr, done.output)
 
 
 def files_in(course) -> dict:
@@ -266,8 +281,8 @@ def test_a_test_cell_that_a_student_altered_is_restored_and_that_is_said(class_o
     assert any("test_top_words" in repair for repair in row["repairs"])
 
 
-def test_generate_shows_what_is_weak_in_the_tests(tmp_path):
-    course = make_course(tmp_path / "course")
+def test_generate_shows_what_is_weak_in_the_tests(class_of):
+    course = class_of([])
     source = source_notebook(course)
     weak = 'assert not abs(1 - 2) > 3\\n",\n    "assert top_words'
     text = source.read_text(encoding="utf-8")
@@ -289,7 +304,7 @@ def test_work_that_nobody_vouches_for_needs_a_sandbox_or_a_word(class_of, monkey
     course = class_of(["perfect"])
     rows = [sandbox.Row("landlock", False, "", "")]
     monkeypatch.setattr(sandbox, "doctor", lambda: rows)
-    done = mlsys_grade("run", PA0, "--course", course)
+    done = mlsys_grade_here("run", PA0, "--course", course)
     assert done.exit_code == 2
     assert "--trust-submissions" in done.stderr
     assert not (course / "autograded").exists()

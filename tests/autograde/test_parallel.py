@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
+from fragile import fragile
 from gradebooks import files_of, rows_of
+from grading import apart, grade, grade_and_tell, started
 from nbgrader.api import Gradebook
 from submissions import (
     DUE,
@@ -27,7 +29,7 @@ from submissions import (
 from autograde import classroom, ledger
 from autograde.lock import Busy, only_one
 from autograde.parallel import Watch, grade_class, watch_class
-from autograde.protect.kept import close_all
+from autograde.sandbox import kernel
 from autograde.workers import Pool
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
@@ -50,7 +52,7 @@ def ungraded(course: Path, to: Path) -> Path:
 def by_workers(graded_class, tmp_path_factory):
     """The class of `graded_class`, graded by two workers; its rows as they came."""
     course = ungraded(graded_class, tmp_path_factory.mktemp("workers") / "course")
-    return course, grade_class(course, PA0, HONEST, jobs=2)
+    return course, grade(course, HONEST, jobs=2).rows
 
 
 def test_workers_write_into_the_gradebook_what_nbgrader_writes_row_by_row(graded_class, by_workers):
@@ -105,17 +107,13 @@ def test_the_rows_that_come_back_are_the_gradebooks(by_workers):
 def test_what_has_not_changed_is_not_run_again_unless_asked(by_workers, tmp_path):
     course = tmp_path / "course"
     shutil.copytree(by_workers[0], course)
-    ran: list[str] = []
-    watch = Watch(started=ran.append)
-    rows = grade_class(course, PA0, watch=watch, students=HONEST)
-    assert (ran, [row.seconds for row in rows]) == ([], [None] * len(HONEST))
-    grade_class(course, PA0, ["late"], force=True, jobs=1, watch=watch)
+    again = grade(course, HONEST)
+    assert (again.ran, [row.seconds for row in again.rows]) == ([], [None] * len(HONEST))
+    assert grade(course, ["late"], force=True, jobs=1).ran == ["late"]
     hand_in_kind(course, "empty", KINDS["perfect"])
     shutil.rmtree(course / "autograded" / "partly")
     os.utime(submitted_notebook(course, "erroring"))  # touched, but the same
-    grade_class(course, PA0, HONEST, jobs=2, watch=watch)
-    assert ran[0] == "late"
-    assert sorted(ran[1:]) == ["empty", "partly"]
+    assert sorted(grade(course, HONEST, jobs=2).ran) == ["empty", "partly"]
     assert rows_of(course)["empty"]["score"] == 84
 
 
@@ -126,10 +124,9 @@ def test_nbgraders_own_command_and_ours_know_of_each_others_work(by_workers, tmp
     assert "Skipping existing assignment" in api.autograde(PA0, "late", force=False)["log"]
     hand_in_kind(course, "new", KINDS["partly"])
     assert api.autograde(PA0, "new")["success"]
-    ran: list[str] = []
-    rows = grade_class(course, PA0, ["late", "new"], jobs=1, watch=Watch(started=ran.append))
-    assert ran == []
-    assert [row.score for row in rows] == [84, 64]
+    graded = grade(course, ["late", "new"], jobs=1)
+    assert graded.ran == []
+    assert [row.score for row in graded.rows] == [84, 64]
 
 
 def test_a_corrected_assignment_is_graded_anew_and_keeps_what_was_given_by_hand(
@@ -138,8 +135,8 @@ def test_a_corrected_assignment_is_graded_anew_and_keeps_what_was_given_by_hand(
     course = tmp_path / "course"
     shutil.copytree(by_workers[0], course)
     with open_api(course).gradebook as book:
-        grade = book.find_grade("ten_gigabytes", PA0, PA0, "late")
-        grade.manual_score, grade.needs_manual_grade = 7, False
+        given = book.find_grade("ten_gigabytes", PA0, PA0, "late")
+        given.manual_score, given.needs_manual_grade = 7, False
         comment = book.find_comment("ten_gigabytes", PA0, PA0, "late")
         comment.manual_comment = "Good."
         book.db.commit()
@@ -151,7 +148,7 @@ def test_a_corrected_assignment_is_graded_anew_and_keeps_what_was_given_by_hand(
     nbformat.write(notebook, source)
     with classroom.open_course(course) as api:
         classroom.generate(api, PA0)
-    (row,) = grade_class(course, PA0, ["late"], jobs=1)
+    (row,) = grade(course, ["late"], jobs=1).rows
     assert row.failed == ("test_top_words",)
     assert row.score == 84 - 6 + 7
     assert "ten_gigabytes" in row.by_hand  # to be confirmed, as nbgrader asks after a regrade
@@ -171,15 +168,15 @@ def test_a_late_penalty_is_taken_as_nbgrader_takes_it(by_workers, tmp_path):
         if way == "plain":
             assert open_api(course).autograde(PA0, "late")["success"]
         else:
-            (row,) = grade_class(course, PA0, ["late"], jobs=1, feedback=False)
+            (row,) = grade(course, ["late"], jobs=1, feedback=False).rows
             assert row.score == 0
         found.append(rows_of(course)["late"])
     assert found[0] == found[1]
     assert found[0]["notebooks"][PA0]["penalty"] == 84
 
 
-def test_what_arrives_is_graded_while_we_watch(class_of):
-    course = class_of(["partly"])
+def watch_while_a_second_hands_in(course: Path) -> list[str]:
+    """Who was graded, in order: the second hands in when the first is done."""
     done: list[str] = []
 
     def finished(row) -> None:
@@ -188,7 +185,11 @@ def test_what_arrives_is_graded_while_we_watch(class_of):
             hand_in_kind(course, "second", KINDS["perfect"])
 
     watch_class(course, PA0, every=0.05, rounds=5, jobs=1, watch=Watch(finished=finished))
-    assert done == ["partly", "second"]
+    return done
+
+
+def test_what_arrives_is_graded_while_we_watch(class_of):
+    assert apart(watch_while_a_second_hands_in, class_of(["partly"])) == ["partly", "second"]
 
 
 def test_a_busy_gradebook_is_waited_for(by_workers, tmp_path):
@@ -207,11 +208,16 @@ def test_a_busy_gradebook_is_waited_for(by_workers, tmp_path):
     other = threading.Thread(target=hold)
     other.start()
     writing.wait(30)
-    timer = threading.Timer(0.5, wrote.set)
-    timer.start()
-    rows = grade_class(course, PA0, ["late"], jobs=1, force=True, feedback=False)
-    other.join()
-    assert rows[0].score == 84
+    told = {"students": ["late"], "jobs": 1, "force": True}
+    with started(grade_and_tell, course, **told) as (grader, channel):
+        waited = not channel.poll(2)  # it reads the grades before it says that it begins
+        wrote.set()
+        other.join()
+        grader.join()
+    assert waited
+    assert grader.exitcode == 0
+    (row,) = grade(course, ["late"], feedback=False).rows
+    assert row.score == 84
 
 
 def test_a_second_instructor_gets_one_sentence_or_waits(by_workers):
@@ -248,9 +254,12 @@ with only_one(Path({str(by_workers[0])!r})):
     with subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
         told: list[str] = []
-        ended = threading.Timer(0.3, holder.kill)
-        ended.start()
-        with only_one(by_workers[0], patience=30, told=told.append):
+
+        def end_the_holder(sentence: str) -> None:
+            told.append(sentence)
+            holder.kill()
+
+        with only_one(by_workers[0], patience=30, told=end_the_holder):
             assert len(told) == 1
     with pytest.raises(Busy), _held_elsewhere(by_workers[0]), only_one(by_workers[0]):
         pass
@@ -276,21 +285,9 @@ def _run_python(text: str) -> str:
     return done.stdout.strip()
 
 
-@contextmanager
-def _fragile(folder: str):
-    def work(job):
-        tries = Path(folder) / job[1]
-        if job[0] == "always" or (job[0] == "once" and not tries.exists()):
-            tries.touch()
-            os._exit(3)
-        return f"{job[1]} done"
-
-    yield work
-
-
 def test_a_worker_that_ends_is_replaced_and_its_job_tried_once_more(tmp_path):
     jobs = [("never", "a"), ("once", "b"), ("always", "c"), ("never", "d")]
-    with Pool(2, _fragile, str(tmp_path)) as pool:
+    with Pool(2, fragile, str(tmp_path)) as pool:
         answers = dict(pool.run(jobs))
         pids = [worker.process.pid for worker in pool.workers]
     assert answers == {
@@ -311,31 +308,35 @@ def test_an_entry_that_is_damaged_counts_as_none(by_workers, tmp_path):
     whole = json.loads(path.read_text())
     path.write_text(json.dumps(whole)[:-20])
     assert ledger.read(course, PA0, "late") is None
-    ran: list[str] = []
-    grade_class(course, PA0, ["late"], jobs=1, watch=Watch(started=ran.append))
-    assert ran == ["late"]
+    assert grade(course, ["late"], jobs=1).ran == ["late"]
     assert ledger.read(course, PA0, "late").scores == whole["scores"]
 
 
-def test_nothing_is_left_of_a_run_but_its_results(by_workers, tmp_path):
+def left_of_a_run(course: Path, beside: bool) -> list[str]:
+    """Grade where what loses its parent becomes ours, and say what does not end; `beside` another
+    thread, where workers cannot be forked.
+    """
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    if beside:
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    count = 1 if beside else 2  # a worker that is not forked imports all anew
+    grade_class(course, PA0, HONEST[:count], jobs=count, force=True)
+    ours = [p for p in psutil.Process().children(recursive=True) if not _is_pythons_own(p)]
+    _, left = psutil.wait_procs(ours, timeout=10)
+    return [str(process) for process in left]
+
+
+def _is_pythons_own(process: psutil.Process) -> bool:
+    """What multiprocessing keeps for as long as its parent lives."""
+    with suppress(psutil.Error):
+        return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+    return False
+
+
+@pytest.mark.skipif(not kernel.LINUX, reason="elsewhere nobody inherits orphans")
+@pytest.mark.parametrize("beside", [False, True], ids=["forked", "spawned"])
+def test_nothing_is_left_of_a_run_but_its_results(by_workers, tmp_path, beside):
     course = tmp_path / "course"
     shutil.copytree(by_workers[0], course)
-    close_all()  # those of the fixtures that grade in this process
-    before = set(_workers_left())  # other files' fixtures may keep a warm process
-    grade_class(course, PA0, HONEST[:2], jobs=2, force=True)
+    assert apart(left_of_a_run, course, beside) == []
     assert {path.name for path in (course / ledger.FOLDER).iterdir()} <= {"lock", "reports"}
-    deadline = time.monotonic() + 10
-    while set(_workers_left()) - before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not set(_workers_left()) - before
-
-
-def _workers_left() -> list[str]:
-    me, found = f"PPid:\t{os.getpid()}\n", []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            if me in status.read_text() and "autograde" in (status.parent / "cmdline").read_text():
-                found.append(status.parent.name)
-        except OSError:
-            continue
-    return found

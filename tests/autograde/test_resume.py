@@ -5,33 +5,24 @@ a few instants are tried; MLSYS_EXHAUSTIVE=1 tries fifty.
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
+from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import nbformat
 import pytest
 from gradebooks import files_of, rows_of
+from grading import apart, grade, grade_and_tell, started
 from submissions import KINDS, PA0
 from test_parallel import HONEST, ungraded
 
-from autograde import ledger, parallel, writer
+from autograde import ledger
 from autograde.parallel import Watch, grade_class
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 
 INSTANTS = 50 if os.environ.get("MLSYS_EXHAUSTIVE") else 2
-
-# It says when it begins, so that the instants fall into the grading and not into the imports.
-RUN = """
-import sys
-from pathlib import Path
-from autograde.parallel import Watch, grade_class
-watch = Watch(began=lambda count: print("began", flush=True))
-grade_class(Path(sys.argv[1]), sys.argv[2], jobs=2, feedback=False, watch=watch)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -42,25 +33,27 @@ def whole(graded_class, tmp_path_factory):
     shutil.rmtree(before / "submitted" / "endless")
     course = folder / "whole"
     shutil.copytree(before, course)
-    grade_class(course, PA0, jobs=2, feedback=False)
+    grade(course, jobs=2, feedback=False)
     return before, course
 
 
-def killed_after(course: Path, seconds: float) -> bool:
-    """Grade in a process of its own and kill it so long after it began; whether it was running.
-    It never begins when the one before had all but finished.
+def killed_after(course: Path, events: int, seconds: float) -> bool:
+    """Grade in a process of its own and kill it so long after so much was told; whether it was
+    running. What it is told of falls into the grading, on a slow machine and on a fast one.
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", RUN, str(course), PA0], stdout=subprocess.PIPE
-    ) as grader:
-        began = grader.stdout.readline() == b"began\n"
+    with started(grade_and_tell, course, jobs=2) as (grader, channel):
         try:
-            grader.wait(seconds if began else None)
-        except subprocess.TimeoutExpired:
-            grader.send_signal(signal.SIGKILL)
-            return True
-    assert grader.returncode == 0
-    return False
+            for _ in range(events):
+                channel.recv()
+        except EOFError:
+            seconds = 60
+        grader.join(seconds)
+        if running := grader.is_alive():
+            grader.kill()
+            grader.join()
+        else:
+            assert grader.exitcode == 0
+    return running
 
 
 def test_a_class_interrupted_at_random_instants_ends_with_the_same_gradebook(whole, tmp_path):
@@ -80,7 +73,7 @@ def test_a_class_interrupted_at_random_instants_ends_with_the_same_gradebook(who
     while killed < INSTANTS:
         tried += 1
         assert tried < 3 * INSTANTS + 10
-        if killed_after(here, chance.uniform(0, 2)):
+        if killed_after(here, chance.randint(1, 3), chance.uniform(0, 0.5)):
             killed += 1
             half = files_of(here) if (here / "autograded").is_dir() else {}
             assert half.items() <= files_of(course).items()  # what is there is whole
@@ -88,34 +81,39 @@ def test_a_class_interrupted_at_random_instants_ends_with_the_same_gradebook(who
             is_the_same(here)
             shutil.rmtree(here)
             here = fresh(tried)
-    grade_class(here, PA0, jobs=2, feedback=False)
+    grade(here, jobs=2, feedback=False)
     is_the_same(here)
 
 
-class Stopped(BaseException):
-    """Stands for the end of the process: nothing of ours may catch it."""
+def grade_and_end_at(channel: Connection, course: Path, module: str, step: str) -> None:
+    """Grade, in a process that ends where it would take this step."""
+
+    def end(*about: object, **options: object) -> None:
+        os._exit(9)
+
+    setattr(import_module(module), step, end)
+    grade_class(course, PA0, ["partly"], jobs=1, feedback=False)
 
 
 @pytest.mark.parametrize(
-    "place", [(writer.ledger, "publish"), (writer.ledger, "write"), (parallel.results, "add_run")]
+    ("module", "step"),
+    [
+        ("autograde.ledger", "publish"),
+        ("autograde.ledger", "write"),
+        ("autograde.results", "add_run"),
+    ],
 )
 def test_a_run_stopped_between_any_two_writes_is_completed_by_the_next(
-    whole, tmp_path, monkeypatch, place
+    whole, tmp_path, module, step
 ):
     before, course = whole
     here = tmp_path / "course"
     shutil.copytree(before, here)
-
-    def stop(*about, **options):
-        raise Stopped
-
-    with monkeypatch.context() as patch:
-        patch.setattr(*place, stop)
-        with pytest.raises(Stopped):
-            grade_class(here, PA0, ["partly"], jobs=1, feedback=False)
-    ran: list[str] = []
-    grade_class(here, PA0, ["partly"], jobs=1, feedback=False, watch=Watch(started=ran.append))
-    assert ran == ([] if place[1] == "add_run" else ["partly"])
+    with started(grade_and_end_at, here, module, step) as (grader, _):
+        grader.join(60)
+        assert grader.exitcode == 9
+    ran = grade(here, ["partly"], jobs=1, feedback=False).ran
+    assert ran == ([] if step == "add_run" else ["partly"])
     assert rows_of(here)["partly"] == rows_of(course)["partly"]
 
 
@@ -126,9 +124,7 @@ def test_a_publication_cut_in_half_is_mended(whole, tmp_path):
     text = graded.read_bytes()
     graded.chmod(0o644)
     graded.write_bytes(text[: len(text) // 2])
-    ran: list[str] = []
-    grade_class(course, PA0, jobs=1, feedback=False, watch=Watch(started=ran.append))
-    assert ran == ["late"]
+    assert grade(course, jobs=1, feedback=False).ran == ["late"]
     assert graded.read_bytes() == text
 
 
@@ -137,20 +133,23 @@ def test_grades_lost_from_the_gradebook_are_made_again(whole, tmp_path):
     here = tmp_path / "course"
     shutil.copytree(course, here)
     shutil.copy(before / "gradebook.db", here / "gradebook.db")  # an old copy put back
-    grade_class(here, PA0, ["late", "partly"], jobs=2, feedback=False)
+    grade(here, ["late", "partly"], jobs=2, feedback=False)
     expected = rows_of(course)
     assert rows_of(here) == {student: expected[student] for student in ("late", "partly")}
+
+
+def grade_one_and_interrupt(course: Path) -> None:
+    def interrupt(row: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grade_class(course, PA0, jobs=2, feedback=False, watch=Watch(finished=interrupt))
 
 
 def test_an_interrupt_ends_the_workers_and_keeps_what_is_done(whole, tmp_path):
     course = tmp_path / "course"
     shutil.copytree(whole[0], course)
-
-    def interrupt(row) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        grade_class(course, PA0, jobs=2, feedback=False, watch=Watch(finished=interrupt))
+    apart(grade_one_and_interrupt, course)
     graded = rows_of(course)
     assert len(graded) == 1
     for student in graded:

@@ -39,7 +39,7 @@ JOIN base_cell ON grade.cell_id = base_cell.id WHERE assignment.name = ?
 """
 
 
-def make_course(course: Path, secrets: dict[str, str], seconds: int) -> None:
+def make_course(course: Path, secrets: dict[str, str]) -> None:
     """The course with its two assignments: `hw`, and `open`, whose tests run unprotected."""
     for name in ("hw", "open"):
         (course / "source" / name).mkdir(parents=True)
@@ -47,6 +47,10 @@ def make_course(course: Path, secrets: dict[str, str], seconds: int) -> None:
             hidden=secrets["hidden"], sources=secrets["sources"], protected=name == "hw"
         )
         nbformat.write(notebook, course / "source" / name / f"{name}.ipynb")
+    limit_cells(course, 30)
+
+
+def limit_cells(course: Path, seconds: int) -> None:
     (course / "nbgrader_config.py").write_text(CONFIG.format(seconds=seconds))
 
 
@@ -76,7 +80,7 @@ def main(settings: dict) -> dict:
     from autograde.parallel import grade_class
 
     course, secrets = Path(settings["course"]), settings["secrets"]
-    make_course(course, secrets, settings["seconds"])
+    make_course(course, secrets)
     honest, hostile = reading.all_of("honest"), reading.all_of("submissions")
     if settings["only"]:
         hostile = {name: hostile[name] for name in settings["only"] if name in hostile}
@@ -98,14 +102,18 @@ def main(settings: dict) -> dict:
         sibling = course / "submitted" / "full" / "hw" / "notes.txt"
         sibling.write_text(secrets["sibling"])
     before = settings["snapshot"] and snapshot(course)
-    rows = {
-        name: grade_class(course, name, jobs=jobs, feedback=False)
-        for name, jobs in (("hw", settings["jobs"]), ("open", 1))
-    }
+    by_seconds: dict[int, list[str]] = {settings["seconds"]: list(shapes.SHAPES)}
+    for name, student in {**honest, **hostile}.items():
+        by_seconds.setdefault(student.seconds(settings["seconds"]), []).append(name)
+    rows = []
+    for seconds, names in by_seconds.items():
+        limit_cells(course, seconds)
+        rows += grade_class(course, "hw", sorted(names), jobs=settings["jobs"], feedback=False)
+    grade_class(course, "open", jobs=1, feedback=False)
     gc.collect()
     return {
-        "scores": {name: scores(course, name) for name in rows},
-        "notes": {row.student: [row.graded, row.note] for row in rows["hw"]},
+        "scores": {name: scores(course, name) for name in ("hw", "open")},
+        "notes": {row.student: [row.graded, row.note] for row in rows},
         "changed": sorted(set(before.items()) ^ set(snapshot(course).items())) if before else [],
         "children": guard.children(),
     }

@@ -1,5 +1,7 @@
 """Reads the assignment and the submissions of the hostile class: small text files in cells, as
-jupytext's percent format has them, made into the notebooks that nbgrader knows.
+jupytext's percent format has them, made into the notebooks that nbgrader knows. A submission opens
+with a line that says what it is. With `# Base: full`, every answer that the file does not give is
+`full.py`'s; with `# Base: full mean scale`, these two are.
 """
 
 import re
@@ -28,6 +30,10 @@ class Submission:
         worth = dict(part.split("=") for part in told.split() if "=" in part)
         return {f"test_{name}": float(worth.get(name, 0)) for name in POINTS}
 
+    def seconds(self, usual: int) -> int:
+        """What each cell may take: an honest cell that imports much must not depend on the load."""
+        return int(self.header.get("Seconds", usual))
+
     def gains_in_process(self) -> set[str]:
         """The tests that a hostile submission fools where they run in its own process."""
         return {f"test_{n}" for n in self.header.get("In one process it gains", "").split()}
@@ -50,7 +56,14 @@ def read_submission(path: Path) -> Submission:
     text = path.read_text(encoding="utf-8")
     head = [line[2:] for line in text.split("# %%")[0].splitlines() if line.startswith("# ")]
     header = dict(line.split(": ", 1) for line in head[1:] if ": " in line)
-    return Submission(path.stem, head[0], header, tuple(read_cells(text)))
+    cells = read_cells(text)
+    if "Base" in header:
+        base, *only = header["Base"].split()
+        given = {name for name, _ in cells}
+        answers = dict(read_submission(path.with_name(f"{base}.py")).cells)
+        answers.pop("", None)
+        cells += [(name, answers[name]) for name in only or answers if name not in given]
+    return Submission(path.stem, head[0], header, tuple(cells))
 
 
 def all_of(folder: str) -> dict[str, Submission]:

@@ -96,7 +96,7 @@ def run() -> Iterator[SimpleNamespace]:
     try:
         with guard.cgroup() as groups:
             settings = {"user": user, "groups": groups, "course": str(course), "told": told,
-                        "secrets": secrets, "seconds": 4, "jobs": 3, "only": [],
+                        "secrets": secrets, "seconds": 2, "jobs": 3, "only": [],
                         "snapshot": True, "result": str(base / "result.json")}  # fmt: skip
             (base / "settings.json").write_text(json.dumps(settings))
             # No word of the secrets but in the environment: the settings are not left to be read.

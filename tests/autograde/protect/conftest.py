@@ -1,10 +1,16 @@
-"""One warm process for all tests, and a way to run a student's text and a test's text in it."""
+"""One warm process for all tests, and a way to run a student's text and a test's text in it; small
+courses that nbgrader grades.
+"""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from nbgrader.api import Gradebook
+from small_course import SmallCourse
 
 from autograde.protect import names as cells
+from autograde.protect.kept import close_all
 from autograde.protect.supervisor import Bounds, Names, Outcome, Session, Step, Zygote
 
 
@@ -33,3 +39,21 @@ def judge(zygote: Zygote) -> Callable[..., Outcome]:
             return outcome
 
     return run
+
+
+@pytest.fixture(scope="session")
+def empty_gradebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """nbgrader takes a second to make one; all courses here start with a copy."""
+    path = tmp_path_factory.mktemp("gradebook") / "gradebook.db"
+    with Gradebook(f"sqlite:///{path}"):
+        pass
+    yield path
+    close_all()
+
+
+@pytest.fixture
+def course(tmp_path: Path, empty_gradebook: Path) -> Callable[..., SmallCourse]:
+    """`course(cells)`: an assignment of these cells, released; `.grade(change)` grades a copy."""
+    return lambda *cells, **options: SmallCourse(
+        tmp_path / "course", empty_gradebook, cells, **options
+    )

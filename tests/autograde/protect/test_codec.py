@@ -1,5 +1,6 @@
 """What crosses between the processes: exact plain types both ways, and nothing else ever."""
 
+import base64
 import datetime as dt
 import pickle
 from collections import Counter, OrderedDict, deque, namedtuple
@@ -252,6 +253,22 @@ def test_a_table_with_bytes_changed_cut_or_put_in_is_a_value_that_travels_or_a_c
     with suppress(CodecError):
         again = encode(decode(bytes(damaged)))
         assert len(encode(decode(again))) == len(again)  # a set has no order
+
+
+@pytest.mark.parametrize("kind", ["<8)[us]", "<i4,<f8", "<i4,(2,3)f8", "<O", "<V8", "=S8[us]x"])
+def test_no_text_but_the_name_of_one_plain_dtype_reaches_numpy(kind):
+    with pytest.raises(CodecError):
+        decode(msgspec.msgpack.encode({"&a": [kind, [1], "C", bytes(8)]}))
+
+
+def test_an_index_of_a_dtype_that_pandas_does_not_take_is_a_codec_error():
+    frame = base64.b64decode(  # found by fuzzing
+        "gaIlZpOUoW2SoWGhYpKToXihYZKhboGiJmGUozxhOJECoUPEEAEBAAAAB6EgAAAAAAAAAACToXihYpOhc8KRoXiSgaIm"
+        "YZSjfGkxkQKhQ8QCAAGBoiZhlKN8aTGRAqFDxCIA/5OheMCToXPCkaFjkZShY4GiJmGUo3xpMZECoUPEAgABk6FzwpKh"
+        "daF2wg=="
+    )
+    with pytest.raises(CodecError):
+        decode(frame)
 
 
 def test_nothing_is_ever_unpickled():

@@ -1,103 +1,19 @@
 """nbgrader with our steps in it: its command, gradebook and rules, and none of its gullibility."""
 
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import sysconfig
 from pathlib import Path
-from types import SimpleNamespace
 
-import nbformat
-import pytest
-from nbformat.v4 import new_code_cell, new_notebook
-from nbgrader.api import Gradebook
+from nbformat.v4 import new_code_cell
+from small_course import SWITCH, answers, graded, scores, solution
 from submissions import KINDS, PA0, hand_in_kind, make_course, open_api
 from traitlets.config import Config
 
+import autograde
 from autograde import configure
 from autograde.protect.kept import close_all
-
-SWITCH = "\nimport autograde\n\nautograde.configure(c)\n"
-
-
-def graded(name: str, source: str, points: float, **autograde) -> dict:
-    about = {"grade": True, "grade_id": name, "locked": True, "points": points,
-             "schema_version": 3, "solution": False, "task": False}  # fmt: skip
-    return new_code_cell(source, metadata={"nbgrader": about, "autograde": autograde})
-
-
-def solution(name: str, source: str) -> dict:
-    about = {"grade": False, "grade_id": name, "locked": False, "schema_version": 3,
-             "solution": True, "task": False}  # fmt: skip
-    text = f"### BEGIN SOLUTION\n{source}\n### END SOLUTION"
-    return new_code_cell(text, metadata={"nbgrader": about})
-
-
-def scores(api, assignment: str, student: str) -> dict[str, float | None]:
-    with api.gradebook as book:
-        return {
-            grade.name: None if grade.needs_manual_grade else grade.auto_score
-            for notebook in book.find_submission(assignment, student).notebooks
-            for grade in notebook.grades
-        }
-
-
-@pytest.fixture(scope="module")
-def empty_gradebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """nbgrader takes a second to make one; all courses here start with a copy."""
-    path = tmp_path_factory.mktemp("gradebook") / "gradebook.db"
-    with Gradebook(f"sqlite:///{path}"):
-        pass
-    yield path
-    close_all()
-
-
-@pytest.fixture
-def course(tmp_path: Path, empty_gradebook: Path) -> Callable[..., SimpleNamespace]:
-    """`course(cells)`: an assignment of these cells, released; `.grade(change)` grades a copy."""
-
-    def build(*cells: dict) -> SimpleNamespace:
-        root = tmp_path / "course"
-        (root / "source" / "hw").mkdir(parents=True)
-        shutil.copy(empty_gradebook, root / "gradebook.db")
-        (root / "nbgrader_config.py").write_text("c = get_config()\n" + SWITCH)
-        notebook = new_notebook(cells=list(cells))
-        notebook.metadata.kernelspec = {
-            "name": "python3",
-            "display_name": "p",
-            "language": "python",
-        }
-        nbformat.write(notebook, root / "source" / "hw" / "hw.ipynb")
-        api = open_api(root)
-        made = api.generate_assignment("hw")
-        assert made["success"], made["log"]
-
-        def grade(change: Callable[[dict], None], student: str = "ada") -> dict:
-            release = nbformat.read(root / "release" / "hw" / "hw.ipynb", as_version=4)
-            change({c.metadata.get("nbgrader", {}).get("grade_id"): c for c in release.cells})
-            target = root / "submitted" / student / "hw"
-            target.mkdir(parents=True)
-            nbformat.write(release, target / "hw.ipynb")
-            result = api.autograde("hw", student)
-            assert result["success"], result["log"]
-            return scores(api, "hw", student)
-
-        return SimpleNamespace(root=root, api=api, grade=grade, log=made["log"])
-
-    return build
-
-
-def answers(**sources: str) -> Callable[[dict], None]:
-    def change(cells: dict) -> None:
-        for name, source in sources.items():
-            cells[name].source = source
-
-    return change
-
-
-def result_cell(course: SimpleNamespace, name: str) -> dict:
-    path = course.root / "autograded" / "ada" / "hw" / "hw.ipynb"
-    cells = nbformat.read(path, as_version=4).cells
-    return next(c for c in cells if c.metadata.get("nbgrader", {}).get("grade_id") == name)
 
 
 def test_each_kind_of_student_gets_the_score_that_the_assignment_means(tmp_path, empty_gradebook):
@@ -121,14 +37,14 @@ def test_a_warning_on_standard_error_costs_nothing(course):
     )
     text = "import sys, warnings\ndef f():\n    warnings.warn('mine', DeprecationWarning)\n"
     assert hw.grade(answers(f=text + "    print('x', file=sys.stderr)\n    return 1")) == {"t": 2}
-    assert not any(o.get("name") == "stderr" for o in result_cell(hw, "t").outputs)
+    assert not any(o.get("name") == "stderr" for o in hw.cell("t").outputs)
 
 
 def test_what_cannot_be_judged_waits_for_a_person_and_is_neither_zero_nor_full(course):
     hw = course(solution("f", "def f(): return 5"), graded("t", "assert f() == 5", 3))
     student = "class A:\n    def __eq__(s, o): return True\ndef f(): return A()"
     assert hw.grade(answers(f=student)) == {"t": None}
-    assert "a person must decide" in str(result_cell(hw, "t").outputs)
+    assert "a person must decide" in str(hw.cell("t").outputs)
 
 
 def test_partial_credit_and_named_checks_give_part_of_the_points(course):
@@ -170,6 +86,61 @@ def test_a_named_check_gives_no_points_where_nobody_counts_it(course):
     )  # fmt: skip
     assert hw.grade(answers(f="def f(x): return 1")) == {"u": 0}
     assert hw.grade(answers(f="def f(x): return x + 1"), "bob") == {"u": 3}
+
+
+def test_a_cell_whose_answer_is_an_import_is_judged_by_what_the_student_imported(course):
+    hw = course(
+        solution("i", "import statistics as st"),
+        graded("t", "assert st.mean([1, 3]) == 2", 1),
+        graded("u", "assert 'st' in globals()", 1),
+    )
+    assert hw.grade(answers(i="import statistics as st")) == {"t": 1, "u": 1}
+    assert hw.grade(answers(i="import statistics"), "bob") == {"t": 0, "u": 0}
+    assert hw.grade(answers(i="st = 5"), "cy") == {"t": 0, "u": 1}
+    everything = (
+        "class A:\n    def __eq__(s, o): return True\n    def mean(s, x): return A()\nst = A()"
+    )
+    assert hw.grade(answers(i=everything), "dan")["t"] is None
+
+
+def test_what_a_test_imports_is_there_for_the_students_later_cells(course):
+    hidden = "### BEGIN HIDDEN TESTS\nimport fractions\n### END HIDDEN TESTS"
+    hw = course(
+        solution("f", "def f(): return 1"),
+        graded("t", f"import math\nassert f() == 1\n{hidden}", 1),
+        solution("g", "def g(): return math.floor(2.5)"),
+        graded("u", "assert g() == math.floor(2.9)", 1),
+    )
+    later = "def g(): return math.floor(2.5) if 'fractions' not in globals() else 0"
+    assert hw.grade(answers(f="def f(): return 1", g=later)) == {"t": 1, "u": 1}
+
+
+def test_a_test_that_stands_on_a_magic_is_not_passed_for_want_of_it(course):
+    hw = course(
+        solution("f", "%%writefile out\n1"),
+        graded("t", "%%bash\ntest -f out", 1),
+        graded("u", "files = !ls\nassert 'out' in files", 1),
+        graded("v", "%%time\nassert open('out').read().strip() == '1'", 1),
+        graded("w", "%matplotlib inline\nassert 1", 1),
+    )
+    assert "t, line 1: it asks IPython for %bash" in hw.log
+    assert hw.grade(answers(f="%%writefile out\n2")) == {"t": None, "u": None, "v": 0, "w": 1}
+
+
+def test_paths_of_this_machine_are_not_in_what_a_student_sees(course):
+    show = "import traceback\ntry: f()\nexcept ValueError: print(traceback.format_exc())\nf()"
+    hw = course(solution("f", "def f(): return 1"), graded("t", show, 1))
+    text = "import json, numpy\nprint(numpy.__file__)\ndef f(): json.loads('x')"
+    assert hw.grade(answers(f=text)) == {"t": 0}
+    seen = json.dumps([hw.cell("f").outputs, hw.cell("t").outputs])
+    assert "JSONDecodeError" in seen and "numpy/__init__.py" in seen
+    for place in (
+        sysconfig.get_path("purelib"),
+        sysconfig.get_path("stdlib"),
+        autograde.__path__[0],
+    ):
+        assert str(Path(place)) not in seen
+    assert "/autograde-" not in seen
 
 
 def test_a_cell_that_ends_the_process_loses_only_what_depends_on_it(course):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
 from autograde.protect.analysis import lint
+from autograde.protect.names import bound
 from autograde.protect.plan import Known, plan, read_course
 
 
@@ -118,3 +119,17 @@ def test_lint_is_silent_on_good_tests():
         "pred = model.predict(X)\nassert (pred == y_test).mean() >= .9"
     )
     assert lint(new_notebook(cells=[cell(SOLUTION, "s", **ANSWER), cell(good, "t", **TEST)])) == []
+
+
+def test_magics_that_only_time_or_capture_a_cell_hide_none_of_its_names():
+    assert bound("%%time\nx = 1") == {"x"}
+    assert bound("%%capture out\ny = 2") == {"out", "y"}
+    assert bound("%time z = 3") == {"z"}
+    assert bound("%%bash\nw=1") == set()
+
+
+def test_a_solution_that_only_imports_is_the_students_to_give():
+    marked = "import os\n### BEGIN SOLUTION\nimport numpy as np\n### END SOLUTION"
+    source = new_notebook(cells=[cell(marked, "i", **ANSWER), cell("assert np", "t", **TEST)])
+    assert read_course(source).names.imports == {"np"}
+    assert read_course(SOURCE).names.imports == set()  # `deque` is there to write `f` with

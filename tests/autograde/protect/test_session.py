@@ -130,3 +130,48 @@ def test_no_process_is_left_when_the_grader_itself_is_killed(tmp_path):
         ended, _, _ = select.select([descriptor], [], [], 10)
         assert ended
         os.close(descriptor)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes")
+def test_a_killed_workers_pair_ends_and_the_warm_process_serves_the_others(tmp_path):
+    program = (
+        "import os, signal\nfrom autograde.protect import kept\n"
+        "from autograde.protect.supervisor import *\n"
+        "def work():\n"
+        "    s = Session(kept.line_for(()), Names())\n"
+        "    s.run(Step(student='x = 1'))\n"
+        "    pids = [os.getpid(), *(p for pair in s.pids for p in pair)]\n"
+        "    os.write(1, ' '.join(map(str, pids)).encode() + b'\\n')\n"
+        "    s.run(Step(student='while True: pass', seconds=60))\n"
+        "with kept.shared([()], 2):\n"
+        "    for _ in range(2):\n"
+        "        if not os.fork():\n            work()\n"
+        "    kept.leave_seats()\n"
+        "    input()\n"
+        "    with Session(kept.line_for(()), Names()) as own:\n"
+        "        print(own.run(Step(student='print(6 * 7)')).outputs[0].text, flush=True)\n"
+        "    os.killpg(0, signal.SIGKILL)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    ) as grader:  # fmt: skip
+        families = [[int(word) for word in grader.stdout.readline().split()] for _ in range(2)]
+        (killed, *doomed), (_, *spared) = families
+        assert len(doomed) == len(spared) == 4  # two guards, the child, the trusted process
+        watched = [os.pidfd_open(pid) for pid in doomed]
+        others = [os.pidfd_open(pid) for pid in spared]
+        os.kill(killed, signal.SIGKILL)
+        assert all(has_ended(descriptor, 10) for descriptor in watched)
+        assert not any(has_ended(descriptor, 0) for descriptor in others)
+        grader.stdin.write("\n")
+        grader.stdin.flush()
+        assert grader.stdout.readline() == "42\n"
+    assert all(has_ended(descriptor, 10) for descriptor in others)
+    for descriptor in (*watched, *others):
+        os.close(descriptor)
+
+
+def has_ended(descriptor: int, seconds: float) -> bool:
+    return bool(select.select([descriptor], [], [], seconds)[0])

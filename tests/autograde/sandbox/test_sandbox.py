@@ -132,11 +132,15 @@ def test_its_own_loopback_works_and_unix_sockets_of_the_machine_are_out_of_reach
     def talk() -> list[bool]:
         ends = socket.socketpair()
         ends[0].sendall(b"x")
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            client = socket.create_connection(server.getsockname(), 5)
-            line, _ = server.accept()
-            line.sendall(b"y")
-            heard = client.recv(1) == b"y"
+        heard = False
+        try:
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                client = socket.create_connection(server.getsockname(), 5)
+                line, _ = server.accept()
+                line.sendall(b"y")
+                heard = client.recv(1) == b"y"
+        except PermissionError:  # without a network of its own there is none
+            pass
         reached = not denied(lambda: socket.socket(socket.AF_UNIX).connect(str(tmp_path / "agent")))
         return [ends[1].recv(1) == b"x", heard, reached]
 

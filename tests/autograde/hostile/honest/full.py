@@ -1,4 +1,4 @@
-# Everything right, as in the lecture. {sibling}
+# Everything right, as in the lecture.
 # ruff: noqa
 # Earns: mean=2 scale=2 Stack=3 totals=2 model=2 words=3 initials=2
 

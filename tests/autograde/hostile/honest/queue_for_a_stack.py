@@ -1,18 +1,7 @@
 # Takes from the wrong end.
 # ruff: noqa
 # Earns: mean=2 scale=2 totals=2 model=2 words=3 initials=2
-
-# %% mean
-def mean(values):
-    if not values:
-        raise ValueError("nothing")
-    return sum(values) / len(values)
-
-
-# %% scale
-def scale(array):
-    return (array - np.mean(array)) / np.std(array)
-
+# Base: full
 
 # %% Stack
 class Stack(list):
@@ -21,22 +10,3 @@ class Stack(list):
 
     def pop(self):
         return list.pop(self, 0)
-
-
-# %% totals
-def totals(frame):
-    return frame.groupby("who")["sum"].sum().reset_index()
-
-
-# %% model
-model = LogisticRegression(C=10.0).fit(X, y)
-
-
-# %% words
-def words(text, key):
-    return sorted(text.split(), key=key)
-
-
-# %% initials
-def initials(names):
-    return [name[0] for name in names]

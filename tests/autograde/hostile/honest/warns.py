@@ -1,6 +1,7 @@
 # Right, with warnings and notes on standard error.
 # ruff: noqa
 # Earns: mean=2 scale=2 Stack=3 totals=2 model=2 words=3 initials=2
+# Base: full
 
 # %%
 import logging, sys, warnings
@@ -22,37 +23,3 @@ def mean(values):
 def scale(array):
     np.log(np.array([-1.0]))
     return (array - array.mean()) / array.std()
-
-
-# %% Stack
-class Stack:
-    def __init__(self):
-        self._kept = []
-
-    def push(self, item):
-        self._kept.append(item)
-
-    def pop(self):
-        return self._kept.pop()
-
-    def __len__(self):
-        return len(self._kept)
-
-
-# %% totals
-def totals(frame):
-    return frame.groupby("who")["sum"].sum().reset_index()
-
-
-# %% model
-model = LogisticRegression(C=10.0).fit(X, y)
-
-
-# %% words
-def words(text, key):
-    return sorted(text.split(), key=key)
-
-
-# %% initials
-def initials(names):
-    return [name[0] for name in names]
