@@ -8,7 +8,7 @@ import pytest
 
 from mlsys.edition import NOT_OURS, is_solution, is_test, stub_message, student_edition
 from mlsys.lint import lint
-from mlsys.notebooks import Outcome, run
+from mlsys.notebooks.runner import Outcome, make_job, run_jobs
 from mlsys.notebooks.worker import ANSI
 from mlsys.place import all_lessons
 
@@ -18,10 +18,18 @@ every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=[path.stem for pat
 
 
 @lru_cache
-def outcomes(*, student: bool) -> dict[Path, Outcome]:
-    """One run of the whole set, two at a time; what has not changed since it passed is not run."""
-    ran = run(LESSONS, root=ROOT, student=student, jobs=2)
-    return {outcome.notebook: outcome for outcome in ran}
+def outcomes() -> dict[tuple[Path, bool], Outcome]:
+    """One run of all lessons in both editions, two at a time, by lesson and whether a student's.
+
+    What has not changed since it passed is not run.
+    """
+    plan = [
+        make_job(lesson, root=ROOT, parameters={}, profile=None, student=student)
+        for student in (False, True)
+        for lesson in LESSONS
+    ]
+    ran = run_jobs(plan, slots=2)
+    return {(job.notebook, job.student): outcome for job, outcome in zip(plan, ran, strict=True)}
 
 
 @lru_cache
@@ -47,19 +55,19 @@ def test_a_lesson_keeps_its_contract(lesson):
 
 @every_lesson
 def test_a_lesson_passes_with_its_solutions_and_leaves_no_process(lesson):
-    outcome = outcomes(student=False)[lesson]
+    outcome = outcomes()[lesson, False]
     assert outcome.good, outcome.sentence()
 
 
 @every_lesson
 def test_the_student_edition_runs_to_its_end(lesson):
-    outcome = outcomes(student=True)[lesson]
+    outcome = outcomes()[lesson, True]
     assert outcome.good, outcome.sentence()
 
 
 @every_lesson
 def test_each_stub_fails_with_its_own_message_and_nothing_else_fails(lesson):
-    outcome = outcomes(student=True)[lesson]
+    outcome = outcomes()[lesson, True]
     executed = json.loads(outcome.executed.read_text(encoding="utf-8"))["cells"]
     meant = {
         cell["id"]

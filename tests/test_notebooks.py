@@ -166,30 +166,6 @@ def test_a_parameter_is_injected_and_a_loop_is_timed_out_at_its_cell(tmp_path):
     assert outcome.error == "took longer than 2 s"
 
 
-KERNEL_THAT_FAILS_ONCE = """
-import pathlib, sys
-tried = pathlib.Path(__file__).with_name("tried")
-if not tried.exists():
-    tried.touch()
-    sys.exit("Address already in use")
-from ipykernel.kernelapp import launch_new_instance
-launch_new_instance()
-"""
-
-
-def test_a_kernel_whose_port_was_taken_is_started_again(tmp_path, monkeypatch):
-    spec = tmp_path / "jupyter/kernels/python3"
-    spec.mkdir(parents=True)
-    (spec / "start.py").write_text(KERNEL_THAT_FAILS_ONCE, encoding="utf-8")
-    argv = [sys.executable, str(spec / "start.py"), "-f", "{connection_file}"]
-    kernel = {"argv": argv, "display_name": "Python 3", "language": "python"}
-    (spec / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    (outcome,) = run(workbook(tmp_path, {"00_passes": TEXTS["00_passes"]}), root=tmp_path)
-    assert (spec / "tried").exists()
-    assert outcome.verdict == "passed", outcome.sentence()
-
-
 def test_a_run_that_is_interrupted_leaves_no_kernel(tmp_path):
     workbook(tmp_path, {"00_sleeps": "# %%\nimport time\nprint('here')\ntime.sleep(300)\n"})
     line = "from mlsys.notebooks import run_command; import typer; typer.run(run_command)"
@@ -218,7 +194,7 @@ def is_kernel(process):
         return False
 
 
-def wait_for(found, *, seconds=60):
+def wait_for(found, *, seconds=300):
     """Ask again until there is an answer; the deadline only ends a broken test."""
     import time
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from mlsys.notebooks.runner import Outcome, run
+from mlsys.notebooks.worker import skip_grammar
 from mlsys.place import PlaceError, find_lessons, find_root, stop
 
 COLOURS = {"passed": "green", "cached": "green", "not run": "yellow"}
@@ -36,6 +37,7 @@ def run_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
 ) -> None:
     """Run lessons from top to bottom; what has not changed since it passed is not run again."""
+    skip_grammar()
     try:
         root = find_root()
         paths = find_lessons(lessons, root=root)

@@ -2,16 +2,16 @@
 
 A thread for each slot drives one worker and looks at it five times a second. The memory is the sum
 of the resident sizes of the kernel and of all that it started, sampled: an instant's peak between
-two looks is missed, and pages that processes share count for each of them.
+two looks is missed, a process may be that lived for less than a second, and pages that processes
+share count for each of them.
 """
 
 import json
 import multiprocessing
-import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -21,13 +21,13 @@ from typing import Any
 import psutil
 
 from mlsys.lesson_text import write_atomically
-from mlsys.notebooks import worker
+from mlsys.notebooks import warm, worker
 from mlsys.notebooks.fingerprint import fingerprint
+from mlsys.notebooks.watch import Watch
 from mlsys.place import PlaceError
 
 LOOK_EVERY = 0.2  # seconds
 START_WITHIN = 150.0  # seconds for the worker and its kernel to be ready
-LEAVE_WITHIN = 3.0  # seconds that processes of a kernel have to end after it
 Event = Callable[[Path, str, dict[str, Any]], None]
 
 
@@ -93,37 +93,59 @@ def run(
     on_event is called from the slots' threads with (notebook, "start" | "cell" | "end", details).
     Raises PlaceError for a notebook, profile or parameter that is not there, before any run.
     """
-    stop = stop or threading.Event()
-    tell = on_event or (lambda *_: None)
     plan = [
         make_job(Path(n), root=root, parameters=parameters or {}, profile=profile, student=student)
         for n in notebooks
     ]
-    outcomes: dict[Path, Outcome] = {}
-    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    return run_jobs(plan, slots=jobs, force=force, timeout=timeout, on_event=on_event, stop=stop)
+
+
+def run_jobs(
+    plan: Sequence[Job],
+    *,
+    slots: int = 2,
+    force: bool = False,
+    timeout: float = 900.0,
+    on_event: Event | None = None,
+    stop: threading.Event | None = None,
+) -> list[Outcome]:
+    """Run what `make_job` has made, `slots` at a time; no notebook beside another edition of it."""
+    stop = stop or threading.Event()
+    tell = on_event or (lambda *_: None)
+    outcomes: dict[Path, Outcome] = {}  # by where the job keeps its result
+    todo = []
     for job in plan:
         if not force and (known := _remembered(job)):
-            outcomes[job.notebook] = known
+            outcomes[job.output] = known
             tell(job.notebook, "end", {"outcome": known})
         else:
-            outcomes[job.notebook] = Outcome(job.notebook, "not run")
-            waiting.put(job)
+            outcomes[job.output] = Outcome(job.notebook, "not run")
+            todo.append(job)
+    waiting = sorted(todo, key=_last_seconds, reverse=True)
+    running: set[Path] = set()
+    choosing = threading.Lock()
+
+    def take() -> Job | None:
+        with choosing:
+            job = next((job for job in waiting if job.notebook not in running), None)
+            if job:
+                waiting.remove(job)
+                running.add(job.notebook)
+            return job
 
     def slot() -> None:
         with _Worker() as own:
-            while not stop.is_set():
-                try:
-                    job = waiting.get_nowait()
-                except queue.Empty:
-                    return
+            while not stop.is_set() and (job := take()):
                 tell(job.notebook, "start", {"cells": len(job.content["cells"])})
-                outcome = _run_one(job, own, timeout=timeout, tell=tell, stop=stop)
-                outcomes[job.notebook] = outcome
+                outcome = _run_one(job, own, kernels=forked, timeout=timeout, tell=tell, stop=stop)
+                outcomes[job.output] = outcome
                 tell(job.notebook, "end", {"outcome": outcome})
+                with choosing:
+                    running.remove(job.notebook)
 
-    slots = min(max(1, jobs), waiting.qsize())
+    slots = min(max(1, slots), len(todo))
     if slots:
-        with ThreadPoolExecutor(slots) as pool:
+        with warm.kernels(notebooks=len(todo)) as forked, ThreadPoolExecutor(slots) as pool:
             futures = [pool.submit(slot) for _ in range(slots)]
             try:
                 for future in futures:
@@ -131,7 +153,7 @@ def run(
             except BaseException:
                 stop.set()
                 raise
-    return [outcomes[job.notebook] for job in plan]
+    return [outcomes[job.output] for job in plan]
 
 
 def make_job(
@@ -201,8 +223,27 @@ def _remembered(job: Job) -> Outcome | None:
     return Outcome(job.notebook, "cached", seconds, peak, executed=job.output)
 
 
+def _last_seconds(job: Job) -> float:
+    """How long this or another edition took last: the longest begin, so that no slot ends late.
+
+    What never ran may be long, so it comes first, in the order asked for.
+    """
+    for record in (job.record, job.record.with_stem(job.notebook.stem)):
+        try:
+            return float(json.loads(record.read_text(encoding="utf-8"))["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return float("inf")
+
+
 def _run_one(
-    job: Job, own: "_Worker", *, timeout: float, tell: Event, stop: threading.Event
+    job: Job,
+    own: "_Worker",
+    *,
+    kernels: str | None,
+    timeout: float,
+    tell: Event,
+    stop: threading.Event,
 ) -> Outcome:
     job.output.parent.mkdir(parents=True, exist_ok=True)
     job.record.unlink(missing_ok=True)
@@ -220,6 +261,7 @@ def _run_one(
         "parameters": job.parameters,
         "student": job.student,
         "mark": uuid.uuid4().hex,
+        "kernels": kernels,
     }
     found = own.run(task, timeout=timeout, stop=stop, on_cell=lambda n, of: tell(
         job.notebook, "cell", {"number": n, "of": of}))  # fmt: skip
@@ -254,7 +296,7 @@ class _Worker:
     ) -> Outcome:
         if self._process is None or not self._process.is_alive():
             self._start()
-        watch = _Watch(self._process.pid, task["mark"])
+        watch = Watch(self._process.pid, task["mark"])
         began = time.monotonic()
         ends = began + START_WITHIN + timeout
         reached, verdict, error, cell = 0, "", None, None
@@ -271,6 +313,8 @@ class _Worker:
                 ends = ends if reached else time.monotonic() + timeout
                 reached = message[1]
                 on_cell(*message[1:])
+            elif message and message[0] == "kernel":
+                watch.add(message[1])
             elif message:
                 error, cell = message[1]["error"], message[1]["cell"]
                 verdict = "failed" if error else "passed"
@@ -283,6 +327,7 @@ class _Worker:
         if verdict in ("timed out", "not run") or error == "the process that ran it died":
             cell = cell or worker.cell_at(task, reached)
             self._kill()
+            watch.kill()
             watch.end()
         elif left := watch.end():
             said = f"left {len(left)} running: {', '.join(left)}"
@@ -313,55 +358,3 @@ class _Worker:
         self._process.join(5)
         self._pipe.close()
         self._process = None
-
-
-class _Watch:
-    """Looks at what a worker has started: how much memory it takes, and what stays behind."""
-
-    def __init__(self, pid: int, mark: str) -> None:
-        self._worker = psutil.Process(pid)
-        self._mark = mark
-        self._known: dict[int, psutil.Process] = {}
-        self.peak = 0
-
-    def look(self) -> None:
-        try:
-            for process in self._worker.children(recursive=True):
-                self._known.setdefault(process.pid, process)
-        except psutil.Error:
-            pass
-        total = 0
-        for process in list(self._known.values()):
-            try:
-                total += process.memory_info().rss
-            except psutil.Error:
-                continue
-        self.peak = max(self.peak, total)
-
-    def end(self) -> list[str]:
-        """Name what still runs when it had time to end, and kill it."""
-        left = {process.pid: process for process in self._known.values() if process.is_running()}
-        left |= {process.pid: process for process in self._marked()}
-        _, alive = psutil.wait_procs(left.values(), timeout=LEAVE_WITHIN)
-        named = []
-        for process in alive:
-            try:
-                if process.status() == psutil.STATUS_ZOMBIE:
-                    continue
-                program, *rest = process.cmdline() or [process.name()]
-                named.append(" ".join([Path(program).name, *rest])[:60])
-                process.kill()
-            except psutil.Error:
-                continue
-        return named
-
-    def _marked(self) -> list[psutil.Process]:
-        """Processes that carry this run's mark in their environment, whoever their parent is."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(worker.MARK) == self._mark:
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return found

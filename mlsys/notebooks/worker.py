@@ -32,7 +32,8 @@ STUBBED = ("NotImplementedError", "AssertionError")
 def main(pipe: connection.Connection) -> None:
     """Answer tasks from the pipe until it closes.
 
-    A task is a dict: source and output (paths), folder, parameters, student, mark.
+    A task is a dict: source and output (paths), folder, parameters, student, mark, and kernels:
+    where to ask for a forked one, or None.
     """
     # Ctrl-C reaches the whole terminal; the parent decides what it means. A handler, unlike
     # SIG_IGN, is not inherited by the kernel.
@@ -42,6 +43,7 @@ def main(pipe: connection.Connection) -> None:
     os.environ["PATH"] = bin_folder + os.pathsep + os.environ.get("PATH", "")
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     os.environ.pop("JPY_PARENT_PID", None)
+    skip_grammar()
     with tempfile.TemporaryDirectory(prefix="mlsys-ipython-") as profile:
         # A person's start-up files must not change a lesson; two kernels share no history.
         os.environ["IPYTHONDIR"] = profile
@@ -55,11 +57,25 @@ def main(pipe: connection.Connection) -> None:
             pipe.send(("done", execute(task, pipe)))
 
 
+def skip_grammar() -> None:
+    """Spare this process seconds: nbformat imports jsonschema, that the grammar of international
+    web addresses, for a format that no notebook uses. jsonschema does without where it is missing.
+    """
+    if "jsonschema" not in sys.modules:
+        sys.modules.setdefault("rfc3987_syntax", None)
+
+
 def execute(task: dict[str, Any], pipe: connection.Connection) -> dict[str, Any]:
     """Run one notebook; a dict with `error` (one line, or None) and `cell` (number and id)."""
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
+    from mlsys.notebooks.engine import engine_name
+
+    if task["kernels"]:
+        from mlsys.notebooks import provisioner
+
+        provisioner.use(task["kernels"], lambda pid: pipe.send(("kernel", pid)))
     os.environ[MARK] = task["mark"]
     _write_to(Path(task["output"]).with_suffix(".log"))
     reached: list[int] = [0]
@@ -78,7 +94,7 @@ def execute(task: dict[str, Any], pipe: connection.Connection) -> dict[str, Any]
                 parameters=task["parameters"],
                 cwd=task["folder"],
                 kernel_name="python3",
-                engine_name=_engine(),
+                engine_name=engine_name(),
                 progress_bar=False,
                 start_timeout=120,
                 announce=announce,
@@ -160,40 +176,6 @@ def _write_to(log: Path) -> None:
     with log.open("wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
-
-
-def _engine() -> str:
-    """papermill's engine, telling us of each cell, with a client that does not stall."""
-    import zmq
-    from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import Engine, papermill_engines
-
-    class Client(PapermillNotebookClient):
-        def process_message(self, *message, **options):
-            output = super().process_message(*message, **options)
-            # An Output widget (interact) makes nbclient send on the shell socket while it waits
-            # there, past pyzmq's asyncio layer: a reply that has come by then wakes nobody, and
-            # the run hangs (jupyter/nbclient#312). Asking for the events wakes who waits.
-            self.kc.shell_channel.socket.get(zmq.EVENTS)
-            return output
-
-    class Announcing(Engine):
-        @classmethod
-        def execute_managed_notebook(
-            cls, nb_man, kernel_name, *, announce, log_output=False, start_timeout=60, **options
-        ):
-            start, total = nb_man.cell_start, len(nb_man.nb.cells)
-
-            def cell_start(cell, cell_index=None, **more):
-                announce(cell_index + 1, total)
-                return start(cell, cell_index, **more)
-
-            nb_man.cell_start = cell_start
-            client = Client(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout)
-            return client.execute()
-
-    papermill_engines.register("mlsys", Announcing)
-    return "mlsys"
 
 
 def _end_with_parent() -> None:
