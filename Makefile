@@ -27,7 +27,8 @@ check: $(BIN)/.test
 # uv installs in seconds what takes pip two minutes; where it has no access, pip does it. Both check
 # the hashes, and refuse an editable install beside them: the workbook itself comes second.
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
-INSTALL = $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) \
+UV = $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python
+INSTALL = $(UV) --require-hashes -r $(1) \
 	|| $(PIP) install --require-hashes -r $(1)
 
 $(BIN)/.core: requirements.lock pyproject.toml
