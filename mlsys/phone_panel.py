@@ -102,7 +102,7 @@ class Panel(anywidget.AnyWidget):
         self.problem = ""
         try:
             self._act(dict(said), buffers)
-        except (ValueError, TypeError, KeyError, LookupError) as wrong:
+        except (ValueError, TypeError, LookupError) as wrong:
             self.problem = str(wrong)
         finally:
             self._phone._touched = True
@@ -110,6 +110,8 @@ class Panel(anywidget.AnyWidget):
 
     def _act(self, said: dict[str, Any], buffers: list[Any]) -> None:
         phone, kind = self._phone, said.get("kind")
+        if not phone.api.alive:
+            raise LookupError("The server has stopped. Run the cells that start the bot again.")
         if kind == "say":
             number = said.get("reply_to")
             replied = None if number is None else Turn(BOT, message_id=int(number))

@@ -297,6 +297,15 @@ def test_the_panel_shows_whether_anybody_is_there() -> None:
     assert asyncio.run(use()) == ["not started", "bot", "typing…", "server stopped"]
 
 
+def test_who_types_to_a_stopped_server_is_told_and_nothing_is_said() -> None:
+    with services.bot_api() as api:
+        phone = Phone(api, "Ada")
+        panel = panel_of(phone)
+    panel._done(panel, {"kind": "say", "text": "hello"}, [])
+    assert panel.problem.startswith("The server has stopped. Run the cells")
+    assert phone.conversation.said == ()
+
+
 def test_what_the_panel_was_answered_is_not_read_again_by_code(telegram) -> None:
     async def use() -> str:
         phone = Phone(telegram, "Ada")

@@ -10,30 +10,22 @@ from datetime import datetime
 
 import pandas as pd
 
-from mlsys.monitoring.alerts import Alerts, Rule, windows_to_notices
-from mlsys.monitoring.errors import MonitoringError
+from mlsys.monitoring.alerts import Alerts, Notice, Rule, Silence, windows_to_notices
 from mlsys.monitoring.watch import Watch
 
 Numbers = tuple[datetime, list[tuple[str, float, Mapping[str, str]]]]
 
 
-def numbers(seen: Watch, *, calm: Watch | None = None, model: str = "spam") -> list[Numbers]:
+def numbers(seen: Watch, *, model: str = "spam") -> list[Numbers]:
     """Each window's end and its numbers (metric, value, labels).
 
     Metrics: "effect" for each column (in multiples of the floor that matters; 0 while chance could
     explain it), and the losses of accuracy, "estimated loss" and "known loss", each as far as it
-    is sure: from the near end of its interval. With `calm`, a watch of ordinary traffic, the known
-    accuracy is held against what was known there in the same window, from labels of the same ages;
-    against the reference otherwise. Raises MonitoringError when `calm` has fewer windows.
+    is sure: from the near end of its interval. The estimate is held against the reference's
+    accuracy, what is known against the reference's by labels of the same ages.
     """
-    if calm is not None and len(calm.windows) < len(seen.windows):
-        raise MonitoringError(
-            f"The calm watch has {len(calm.windows)} windows and the other {len(seen.windows)}: "
-            "watch a calm stretch that is as long."
-        )
-    usual = [seen.reference] * len(seen.windows) if calm is None else calm.windows["known"]
     found = []
-    for row, report, known in zip(seen.windows.itertuples(), seen.reports, usual):
+    for row, report in zip(seen.windows.itertuples(), seen.reports):
         inside = [
             (
                 "effect",
@@ -42,7 +34,7 @@ def numbers(seen: Watch, *, calm: Watch | None = None, model: str = "spam") -> l
             )
             for one in report.verdicts
         ]
-        labelled = known - row.known_high if row.labelled else float("nan")
+        labelled = row.usual - row.known_high if row.labelled else float("nan")
         inside.append(("estimated loss", seen.reference - row.estimate_high, {"model": model}))
         inside.append(("known loss", labelled, {"model": model}))
         found.append((row.at, inside))
@@ -62,5 +54,19 @@ def crossings(windows: Iterable[Numbers], rules: Sequence[Rule]) -> pd.DataFrame
 
 def first_told(windows: Iterable[Numbers], rule: Rule) -> datetime | None:
     """When the rule alone would have spoken first, or None."""
-    told = windows_to_notices(Alerts([rule]), windows)
+    told = notices(windows, [rule])
     return told[0].at if told else None
+
+
+def notices(windows: Iterable[Numbers], rules: Sequence[Rule], *silences: Silence) -> list[Notice]:
+    """Everything that the rules would have told."""
+    return windows_to_notices(Alerts(rules, silences), windows)
+
+
+def loss_alarms(seen: Watch, *, limit: float) -> dict[str, datetime | None]:
+    """When a loss of accuracy over `limit` was first sure on two of three days: by the estimate
+    without labels ("estimate alarms") and by the labels known ("labels alarm"); None for never.
+    """
+    windows = numbers(seen)
+    metrics = {"estimate alarms": "estimated loss", "labels alarm": "known loss"}
+    return {n: first_told(windows, Rule(n, m, above=limit)) for n, m in metrics.items()}

@@ -2,10 +2,11 @@
 
 `watch` cuts live rows into windows and says for each what quality, drift, the estimate without
 labels, the labels known by then and the rules had to say, each with what was knowable at that
-window's end and nothing later. `replay` hands it a scene; `of_store` a running service's log.
+window's end and nothing later. `replay` hands it a scene, `of_store` a running service's log;
+`follow` looks at such a log again and again and tells what is new.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -42,7 +43,8 @@ class Watch:
     """`windows`, one row each: at (its end), rows, drifted (columns), worst (column), effect,
     broken (share of the worst finding), estimate, estimate_low, estimate_high, known,
     known_low, known_high, labelled (labels of the last `label_windows` windows that had come by
-    `at`), truth (accuracy with every label, nan without), notices (count).
+    `at`), usual (what labels of those ages said in the reference: hold `known` against it),
+    truth (accuracy with every label, nan without), notices (count).
 
     `reports` and `findings` have an entry a window. `reference` is the accuracy then.
     """
@@ -66,6 +68,16 @@ class Watch:
         if last["known"] == last["known"]:
             parts[-1] += f", and is {last['known']:.1%} by the {last['labelled']:.0f} newest labels"
         return "; ".join(parts) + "."
+
+    @property
+    def told(self) -> str:
+        """How many incidents were opened for nothing, and how late the first real one was."""
+        end = self.change_at or self.windows["at"].iloc[-1]
+        opened = [one.at for one in self.notices if one.event == "opened"]
+        later = [(at - end) / pd.Timedelta("1D") for at in opened if at > end]
+        return f"{len(opened) - len(later)} false alarms" + (
+            f", told after {later[0]:.1f} days" if later else ""
+        )
 
 
 def watch(
@@ -96,7 +108,7 @@ def watch(
     before = profile(reference[inputs])
     calibrator = calibrate(reference["score"], reference["label"])
     accuracy = float((reference["label"] == reference["prediction"]).mean())
-    early = _early_accuracy(reference, every, label_windows, accuracy)
+    early = _usual_accuracy(reference, every, label_windows, accuracy)
     engine = Alerts(rules, silences)
     profiles, reports, findings, notices, table = [], [], [], [], []
     start = live["at"].dt.floor(every)
@@ -130,16 +142,16 @@ def watch(
         table.append(
             (at, len(rows), len(report.drifted), worst.column, worst.effect, broken,
              estimate.value, estimate.low, estimate.high, share.value, share.low, share.high,
-             share.n, truth, len(told))
+             share.n, usual, truth, len(told))
         )  # fmt: skip
     names = ["at", "rows", "drifted", "worst", "effect", "broken"]
     names += ["estimate", "estimate_low", "estimate_high", "known", "known_low", "known_high"]
-    names += ["labelled", "truth", "notices"]
+    names += ["labelled", "usual", "truth", "notices"]
     windows = pd.DataFrame(table, columns=names)
     return Watch(windows, tuple(reports), tuple(findings), tuple(notices), accuracy, change_at)
 
 
-def _early_accuracy(
+def _usual_accuracy(
     reference: pd.DataFrame, every: str, most: int, accuracy: float
 ) -> tuple[float, ...]:
     """Accuracy by the labels that had come so far, over the last 1 to `most` windows, averaged over
@@ -167,10 +179,39 @@ def replay(scene: str | Scene | Traffic, *, per_day: int = 500, seed: int = 0, *
     return watch(made.reference, made.live, change_at=made.change_at, **settings)
 
 
-def of_store(store: Store, reference: pd.DataFrame, **settings) -> Watch:
-    """Watch the live log of a running service."""
+def of_store(
+    store: Store, reference: pd.DataFrame, *, before: pd.Timestamp | None = None, **settings
+) -> Watch:
+    """Watch the live log of a running service, or its rows older than `before`."""
     live = store.joined().to_pandas()
     if "score" not in live:
         raise MonitoringError(f"The log in {store.folder} has no predictions yet.")
     live["at"] = live["at"].dt.as_unit("us")
-    return watch(reference, live, **settings)
+    return watch(reference, live if before is None else live[live["at"] < before], **settings)
+
+
+def follow(
+    clock: Iterable[pd.Timestamp],
+    store: Store,
+    reference: pd.DataFrame,
+    *,
+    tell: Callable[[Notice], object],
+    start: pd.Timestamp,
+    every: str = "7D",
+    **settings,
+) -> Watch:
+    """Look at a live log at `start` and then regularly, while `clock` (the log's own time) runs.
+
+    Each look judges all rows so far and tells the notices that the looks before it had not. Returns
+    the last look; raises MonitoringError when the clock stops before the first.
+    """
+    told, due, seen = 0, start, None
+    for now in clock:
+        if now >= due:
+            seen = of_store(store, reference, before=due, **settings)
+            for notice in seen.notices[told:]:
+                tell(notice)
+            told, due = len(seen.notices), due + pd.Timedelta(every)
+    if seen is None:
+        raise MonitoringError(f"The clock stopped before {start}: nobody has looked at the log.")
+    return seen

@@ -261,7 +261,7 @@ def _member(
             yield process
 
 
-def _await_text(member: Process, text: str, *, deadline: float = 20.0) -> None:
+def _await_text(member: Process, text: str, *, deadline: float = 90.0) -> None:
     end = time.monotonic() + deadline
     while text not in member.log:
         code = member.returncode

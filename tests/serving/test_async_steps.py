@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlsys.serving.event_loop.news import Heard, compare, compared
-from mlsys.serving.event_loop.steps import Steps
+from mlsys.serving.event_loop.steps import Steps, watched
 
 
 @settings(max_examples=20)
@@ -76,64 +75,18 @@ def test_no_coroutine_no_events():
     assert Steps().events == []
 
 
-# --- polling and pushing
+def test_watched_coroutines_run_together_one_step_at_a_time():
+    async def waits(seconds):
+        await asyncio.sleep(seconds)
+
+    steps = asyncio.run(watched({"a": waits(0.001), "b": waits(0.002)}))
+    assert {event.row for event in steps.runs} == {"a", "b"}
+    assert steps.most_at_once == 1 and Steps().most_at_once == 0
 
 
-def by_queue(pause):
-    """A way to say something that a listener learns after a pause of its own."""
-    said = asyncio.Queue()
+def test_what_a_watched_coroutine_raises_is_raised():
+    async def fails():
+        raise ValueError("no")
 
-    async def listen(noted):
-        while True:
-            start = asyncio.get_running_loop().time()
-            text = await said.get()
-            await asyncio.sleep(pause)
-            noted.append((start, max(start, asyncio.get_running_loop().time()), [text]))
-
-    return said.put_nowait, listen
-
-
-def test_every_message_is_counted_once_in_every_way():
-    async def both():
-        ways = {"at once": by_queue(0), "late": by_queue(0.02)}
-        return await compare(ways, [0, 0.01, 0.05])
-
-    heard = asyncio.run(both())
-    assert [len(one.delays) for one in heard] == [3, 3]
-    assert min(heard[1].delays) > 0.015
-    assert compared(heard)["requests"].to_dict() == {"at once": 3, "late": 3}
-    assert sum(event.kind == "message" for event in heard[0].events) == 3
-
-
-def test_a_listener_that_fails_ends_the_comparison_with_its_own_error():
-    async def broken(noted):
-        raise ConnectionRefusedError("nobody there")
-
-    async def one():
-        await compare({"broken": (lambda text: None, broken)}, [0])
-
-    with pytest.raises(ConnectionRefusedError, match="nobody there"):
-        asyncio.run(one())
-
-
-def test_a_listener_that_leaves_early_is_told_of():
-    async def leaves(noted):
-        return None
-
-    async def one():
-        await compare({"leaves": (lambda text: None, leaves)}, [0])
-
-    with pytest.raises(ConnectionError, match="ended before the last message"):
-        asyncio.run(one())
-
-
-def test_what_comes_unasked_is_no_request():
-    heard = Heard("push", ((None, 0.5, ["0"]), (None, 0.7, ["1"])), (0.01, 0.02))
-    assert compared([heard]).loc["push", "requests"] == 0
-    bars = [event for event in heard.events if event.kind == "connected"]
-    assert [(bar.start, bar.end) for bar in bars] == [(0.0, 0.5), (0.5, 0.7)]
-
-
-def test_delays_are_shown_in_milliseconds():
-    heard = Heard("way", ((0.0, 0.5, ["0"]),), (0.25,))
-    assert compared([heard]).loc["way", "median delay, ms"] == 250
+    with pytest.raises(ValueError, match="no"):
+        asyncio.run(watched({"a": fails()}))

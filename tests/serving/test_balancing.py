@@ -244,6 +244,38 @@ def test_a_broken_header_begins_a_new_trace():
     assert len(other) == 32 and parent == "" and other != trace
 
 
+# --- guards
+
+
+def test_a_budget_allows_a_tenth_of_retries_in_the_long_run():
+    budget = balancing_retries.RetryBudget()
+    granted = 0
+    for _ in range(1000):
+        budget.asked()
+        granted += budget.may_retry()
+    assert 100 <= granted <= 105
+
+
+def test_a_circuit_breaker_opens_probes_after_its_rest_and_closes_on_a_success():
+    breaker = balancing_retries.CircuitBreaker(failures=2, rest=1.0)
+    breaker.saw(False, 0.0)
+    assert breaker.allows(0.0)
+    breaker.saw(False, 0.0)
+    assert not breaker.allows(0.5)
+    assert breaker.allows(1.0) and not breaker.allows(1.1)  # one probe
+    breaker.saw(True, 1.2)
+    assert breaker.allows(1.2)
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_every_ball_is_in_a_bin_and_the_picture_shows_the_fullest(looks):
+    balls = balancing.balls(500, looks, seed=2)
+    assert balls.sum() == 500 == len(balls)
+    assert balls.max() == balancing.fullest(500, looks, seed=2)
+    figure = balancing_figures.bins({looks: balls, looks + 1: balls})
+    assert str(balls.max()) in figure.layout.title.text
+
+
 # --- the ring
 
 

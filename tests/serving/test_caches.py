@@ -186,3 +186,8 @@ def test_hit_curves_show_percent_and_name_the_size():
     assert list(fig.data[0].x) == [10, 100]
     assert fig.data[0].y[0] == pytest.approx(100 * ratios.LRU[10])
     assert "100 of 10,000" in fig.layout.title.text
+
+
+def test_the_questions_of_the_exercise_differ_also_as_text():
+    asked = caches.questions()
+    assert len({repr(question) for question in asked}) == len(asked) == 66

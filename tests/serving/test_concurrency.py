@@ -1,16 +1,16 @@
 """Work by threads, processes and coroutines; races; pictures."""
 
 import asyncio
-import dis
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from threading import Lock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys import services
-from mlsys.serving.concurrency import figures, work
+from mlsys.serving.concurrency import figures, races, work
 from mlsys.serving.concurrency.crowd import Held
 from mlsys.serving.concurrency.races import Cell, Count, count_to, lost
 from mlsys.serving.concurrency.work import ConcurrencyError, Run, Task
@@ -49,12 +49,32 @@ def test_threads_never_execute_bytecode_at_the_same_time():
     assert work.both_at_once(work.most_at_once(work.threads, tiny, most=4)) < 0.1
 
 
+def under_way_at_once(run):
+    turns = sorted(
+        turn for tasks in run.tasks for start, end in tasks for turn in ((start, 1), (end, -1))
+    )
+    return max(accumulate(step for _, step in turns))
+
+
 def test_waits_of_many_workers_overlap_whoever_the_workers_are(processes):
     wait = Task(wait=0.02)
-    alone = max(work.threads(wait, 1, 0.2).done for _ in range(3))
     for way, size in ((work.threads, 8), (processes, 2), (work.coroutines_now, 8)):
-        together = max(way(wait, size, 0.2).done for _ in range(3))
-        assert together > 0.6 * size * alone
+        assert any(under_way_at_once(way(wait, size, 0.2)) == size for _ in range(5))
+
+
+def test_tasks_that_wait_for_most_of_their_time_are_bounded_by_their_workers(processes):
+    ways = {"threads": work.threads, "processes": processes}
+    done, bound = work.mixed(ways, 2, 0.9)
+    assert bound == pytest.approx({"threads": 200, "processes": 200})
+    assert all(0 < done[way] < 1.2 * bound[way] for way in ways)
+    _, bound = work.mixed(ways, 2, 0.0, seconds=0.001)
+    assert 999 < bound["threads"] <= bound["processes"] + 1
+
+
+def test_gains_name_each_kind_of_computing_and_each_way():
+    gains = work.gains({"threads": work.threads})
+    assert set(gains) == set(work.KINDS)
+    assert all(set(gain) == {"threads"} and gain["threads"] > 0 for gain in gains.values())
 
 
 def test_a_speed_up_compares_the_best_rounds():
@@ -161,11 +181,36 @@ def test_the_plain_line_loses_nothing_and_with_a_call_in_it_it_does():
 
 
 def test_between_read_and_write_only_the_second_line_has_a_call():
-    calls = {
-        step: any("CALL" in one.opname for one in dis.get_instructions(step))
-        for step in (plain, with_call)
-    }
+    codes = {step: races.between_read_and_write(step) for step in (plain, with_call)}
+    assert all(c[0] == "LOAD_ATTR" and c[-1] == "STORE_ATTR" for c in codes.values())
+    calls = {step: any("CALL" in one for one in code) for step, code in codes.items()}
     assert calls == {plain: False, with_call: True}
+
+
+def test_losses_are_sought_until_two_tries_have_lost_or_enough_were_made():
+    losses = races.lost_twice(with_call, most=60)
+    assert sum(map(bool, losses)) == 2 and losses[-1] > 0
+    assert races.lost_twice(plain, most=2) == [0, 0]
+
+
+def test_a_racy_count_loses_under_the_hammer_and_a_lock_mends_it():
+    racy, guarded, lock = races.Racy(), races.Racy(), Lock()
+
+    def add():
+        with lock:
+            guarded.add()
+
+    races.hammer(racy.add)
+    races.hammer(add, threads=3, times=20)
+    assert racy.total() < 200 and guarded.total() == 60
+
+
+def test_an_error_under_the_hammer_is_raised_when_all_have_ended():
+    def fails():
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        races.hammer(fails, threads=2, times=1)
 
 
 def test_an_error_in_a_counting_thread_is_not_swallowed():

@@ -122,6 +122,13 @@ def test_a_server_that_cannot_be_is_refused(design, size, model, says):
         pass
 
 
+def test_only_designs_that_the_system_can_run_are_possible(monkeypatch):
+    designs = {"a": ("pool", 8, "none"), "b": ("pre-fork", 2, "none")}
+    assert set(servers.possible(designs)) == ({"a", "b"} if hasattr(os, "fork") else {"a"})
+    monkeypatch.delattr(os, "fork", raising=False)
+    assert servers.possible(designs) == {"a": ("pool", 8, "none")}
+
+
 def test_without_fork_the_refusal_says_what_to_do(monkeypatch):
     monkeypatch.delattr(os, "fork", raising=False)
     with pytest.raises(ConcurrencyError, match="Windows cannot fork; take"):

@@ -49,6 +49,18 @@ def test_a_name_from_outside_cannot_write_html():
     assert "<script>" not in result._repr_html_()
 
 
+@pytest.mark.parametrize("count", [1, 3, 8])
+@pytest.mark.parametrize("longest", [0.002, 0.3])
+def test_names_of_curves_that_end_together_stand_apart_and_within_the_picture(count, longest):
+    runs = {f"run {number}": [0.001, longest] for number in range(count)} | {"other": [0.001]}
+    figure = load_figures.latency(runs, title="t")
+    low, high = figure.layout.yaxis.range
+    levels = sorted(note.y for note in figure.layout.annotations)
+    assert len(levels) == count + 1 and low < levels[0] and levels[-1] < high
+    gaps = np.diff(levels)
+    assert (gaps > 0.06 * (high - low)).all()
+
+
 def test_each_run_is_a_curve_that_rises_to_its_longest_time():
     rng = np.random.default_rng(0)
     runs = {"a": played(500), "b": Histogram.of(rng.exponential(0.1, 2_000)), "c": [0.1, 0.2]}

@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import contextmanager
 from functools import partial
+from random import Random
 
 import httpx
 import numpy as np
@@ -18,7 +19,14 @@ from mlsys.serving.protocols import formats as protocols_formats
 from mlsys.serving.protocols import messages as protocols
 from mlsys.serving.protocols import swarm as protocols_swarm
 from mlsys.serving.protocols.stream import Stream, stream
-from mlsys.serving.protocols.transfer import ProtocolError, Transfer, _Window, mathis, transfer
+from mlsys.serving.protocols.transfer import (
+    ProtocolError,
+    Transfer,
+    _Window,
+    goodputs,
+    mathis,
+    transfer,
+)
 from mlsys.serving.protocols.web import shop
 
 DATA = bytes(range(256)) * 160
@@ -50,7 +58,7 @@ def bad_link(port, udp=False, seed=1, **faults):
 def test_messages_come_out_as_they_went_in_however_the_stream_is_split(payloads, cuts):
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        framed = b"".join(len(one).to_bytes(4, "big") + one for one in payloads)
+        framed = protocols.framed(payloads)
 
         def send_in_pieces():
             rest = framed
@@ -65,6 +73,15 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_split(payloads,
         theirs.settimeout(5)
         assert [protocols.receive_message(theirs) for _ in payloads] == payloads
         thread.join()
+
+
+@given(seed=st.integers(0, 10**6))
+def test_the_pieces_of_a_stream_make_the_stream(seed):
+    dice = Random(seed)
+    wanted = protocols.payloads(dice)
+    data = protocols.framed(wanted)
+    assert b"".join(protocols.pieces_of(data, dice)) == data
+    assert len(data) == sum(4 + len(one) for one in wanted)
 
 
 def test_a_foreign_peer_is_refused_instead_of_waited_for():
@@ -192,6 +209,22 @@ def test_a_chunk_overtaken_by_three_others_is_sent_again_once_before_its_timer()
 def test_a_chunk_that_fits_no_datagram_is_refused_with_its_size(chunk):
     with pytest.raises(ProtocolError, match=str(chunk)[:2]):
         transfer("udp", services.proxy, DATA, chunk=chunk, timeout=0.2)
+
+
+def test_goodput_is_the_mean_of_all_runs_at_each_loss():
+    def carry(protocol, loss, *, seed):
+        return Transfer(protocol, 100, (1 + seed) * (1 + loss), whole=True)
+
+    tcp, udp = goodputs(carry, [0, 1], runs=3)
+    assert tcp == udp == pytest.approx([50, 25])
+
+
+def test_a_file_that_did_not_arrive_whole_has_no_mean():
+    def carry(protocol, loss, *, seed):
+        return Transfer(protocol, 100, 1.0, whole=protocol == "tcp")
+
+    with pytest.raises(ProtocolError, match=r"did not arrive whole by udp at a loss of 0.2"):
+        goodputs(carry, [0.2], runs=1)
 
 
 def test_an_unknown_protocol_is_named():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mlsys import services
 from mlsys.serving.queues.log import HEAD, Log, LogError, assign
-from mlsys.serving.queues.log_server import LogClient, port_in
+from mlsys.serving.queues.log_server import LogClient, log_broker, port_in, tear
 
 BODIES = st.lists(st.binary(max_size=40), max_size=12)
 
@@ -120,3 +120,14 @@ def test_a_broker_that_is_killed_has_all_it_acknowledged_when_it_comes_back(tmp_
             with pytest.raises(LogError):
                 log.ask(nonsense)
         assert len(log.ends()) == 3  # the connection has stayed
+
+
+def test_a_broker_cuts_off_half_a_record_and_keeps_the_whole_ones(tmp_path):
+    with log_broker(services.worker, tmp_path) as log:
+        for number in range(6):
+            log.append(f"key {number}", "order")
+        before = log.ends()
+        log.kill()
+    tear(tmp_path)
+    with log_broker(services.worker, tmp_path) as log:
+        assert log.ends() == before and sum(before) == 6

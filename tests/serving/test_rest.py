@@ -269,6 +269,29 @@ def test_an_answer_without_end_is_not_read_to_its_end():
     assert not thread.is_alive()
 
 
+def test_requests_are_sent_line_by_line_and_told_as_a_table():
+    app = Flask("one")
+    app.post("/here")(lambda: (request.get_json(), 201))
+    with in_thread(app) as url:
+        table = rest_client.statuses(url, 'POST /here {"a b": 1}\nGET /nowhere\n')
+    assert table.status.tolist() == [201, 404]
+    assert table.body.tolist() == ['{"a b": 1}', ""]
+
+
+def test_what_applications_answer_is_a_column_each():
+    yes, no = Flask("yes"), Flask("no")
+    yes.post("/")(lambda: "")
+    no.post("/")(lambda: ("", 422))
+    said = rest_client.answers_to({"yes": yes, "no": no}, "/", {"a": 1, "b": None})
+    assert said.yes.tolist() == [200, 200] and said.no["b"] == 422
+
+
+def test_instants_of_the_bucket_grow_and_slow_down():
+    times = rest_client.busy_then_calm(3)
+    gaps = np.diff(times)
+    assert (gaps >= 0).all() and gaps[:44].mean() < gaps[45:].mean()
+
+
 # --- the parcels
 
 

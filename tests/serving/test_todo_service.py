@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from mlsys import services
 from mlsys.serving.rest.contract import contract
 from mlsys.serving.todo import document as todo_document
+from mlsys.serving.todo import running as todo_running
 from mlsys.serving.todo.half import half
 from mlsys.serving.todo.service import Client, create_app
 from mlsys.serving.todo.store import KeyReused, MemoryStore, PostgresStore, Todo
@@ -251,3 +252,17 @@ def test_a_part_of_the_document_holds_what_was_asked_for():
 def test_half_a_service_keeps_half_of_the_promise():
     assert contract(half({}), todo_document.small("post", "get"), examples=5).kept
     assert not contract(half({}), todo_document.small("put"), examples=5).kept
+
+
+@pytest.mark.parametrize(
+    ("url", "through"),
+    [
+        ("postgresql://me:pw@host:5/db?a=1", "postgresql://me:pw@127.0.0.1:7/db?a=1"),
+        ("postgresql://host:5/db", "postgresql://127.0.0.1:7/db"),
+    ],
+)
+def test_an_address_through_a_link_keeps_all_but_host_and_port(url, through):
+    class Cable:
+        host, port = "127.0.0.1", 7
+
+    assert todo_running.through(url, Cable()) == through

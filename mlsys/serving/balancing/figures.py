@@ -59,6 +59,30 @@ def queue_tails(
     )  # fmt: skip
 
 
+def bins(filled: Mapping[int, np.ndarray]) -> go.Figure:
+    """How many bins (log) hold so many balls, for one look before each throw, two, and so on."""
+    fig = go.Figure()
+    most = {looks: int(balls.max()) for looks, balls in filled.items()}
+    for (looks, balls), colour in zip(filled.items(), SERIES, strict=False):
+        counts = np.bincount(balls)
+        fig.add_scatter(
+            x=list(range(len(counts))), y=[int(count) or None for count in counts],
+            mode="lines+markers", name=f"{looks} look{'s' * (looks > 1)}",
+            line={"color": colour, "width": 2}, marker={"size": 9},
+            hovertemplate="%{y:,} bins hold %{x}<extra></extra>",
+        )  # fmt: skip
+        fig.add_annotation(
+            x=len(counts) - 1, y=np.log10(counts[-1]), text=f"{looks}: up to {most[looks]}",
+            showarrow=False, xanchor="left", xshift=10, yshift=10, font={"color": colour},
+        )  # fmt: skip
+    first, second, *_ = most.values()
+    thrown = len(next(iter(filled.values())))
+    title = f"{thrown:,} balls, {thrown:,} bins: the fullest holds {first}, with two looks {second}"
+    fig.update_layout(title=title, showlegend=False)
+    fig.update_xaxes(title="balls in a bin", range=[-0.3, max(most.values()) + 1.5], dtick=1)
+    return fig.update_yaxes(title="bins (log scale)", type="log", range=[-0.3, 4.2], dtick=1)
+
+
 def recovery(
     storms: Mapping[str, Storm], *, stall: tuple[float, float], danger: str = ""
 ) -> go.Figure:

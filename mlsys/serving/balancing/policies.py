@@ -179,17 +179,22 @@ def queue_tail(load: float, choices: int, length: int) -> float:
     return load ** ((choices**length - 1) / (choices - 1))
 
 
-def fullest(bins: int, choices: int, *, seed: int = 0) -> int:
-    """Balls in the fullest bin, when each of `bins` balls takes the emptiest of so many bins."""
+def balls(bins: int, choices: int, *, seed: int = 0) -> np.ndarray:
+    """Balls in each bin, when each of `bins` balls takes the emptiest of so many random bins."""
     if not (1 <= bins <= MOST_SERVERS and 1 <= choices <= 10):
         raise BalancingError(
             f"{bins} bins with {choices} choices: take 1 to {MOST_SERVERS:,} and 1 to 10."
         )
     picks = np.random.default_rng(seed).integers(bins, size=(bins, choices)).tolist()
-    balls = [0] * bins
+    inside = [0] * bins
     for pick in picks:
-        balls[min(pick, key=balls.__getitem__)] += 1
-    return max(balls)
+        inside[min(pick, key=inside.__getitem__)] += 1
+    return np.array(inside)
+
+
+def fullest(bins: int, choices: int, *, seed: int = 0) -> int:
+    """Balls in the fullest bin of `balls`."""
+    return int(balls(bins, choices, seed=seed).max())
 
 
 def fullest_law(bins: float, choices: int) -> float:

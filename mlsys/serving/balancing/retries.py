@@ -2,7 +2,7 @@
 
 Several ways of retrying are measured at once, each in a lane of its own of the same replica
 (`balancing.replica`), so that they meet the same stall on the same machine. The guards, a budget
-and a breaker, are any objects with the methods of `Budget` and `Breaker`; the lesson writes them.
+and a breaker, are any objects with the methods of `Budget` and `Breaker`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,45 @@ class Breaker(Protocol):
     def allows(self, now: float) -> bool: ...
 
     def saw(self, ok: bool, now: float) -> None: ...
+
+
+@dataclass
+class RetryBudget:
+    """A retry costs a token; each request of a user brings a tenth of one, up to five."""
+
+    share: float = 0.1
+    most: float = 5.0
+    tokens: float = 5.0
+
+    def asked(self) -> None:
+        self.tokens = min(self.most, self.tokens + self.share)
+
+    def may_retry(self) -> bool:
+        allowed = self.tokens >= 1
+        self.tokens -= allowed
+        return allowed
+
+
+@dataclass
+class CircuitBreaker:
+    """Open after so many `failures` in a row; then one probe after each `rest` (s), and a success
+    closes it."""
+
+    failures: int = 5
+    rest: float = 0.3
+    row: int = 0
+    until: float = 0.0
+
+    def allows(self, now: float) -> bool:
+        probe = self.row >= self.failures and now >= self.until
+        if probe:
+            self.until = now + self.rest
+        return probe or self.row < self.failures
+
+    def saw(self, ok: bool, now: float) -> None:
+        self.row = 0 if ok else self.row + 1
+        if self.row == self.failures:
+            self.until = now + self.rest
 
 
 class Refused(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -54,16 +54,28 @@ def moved(keys: Iterable[str], before: Callable[[str], str], after: Callable[[st
     return sum(changes) / len(changes) if changes else 0.0
 
 
-def store(clients: Mapping[str, Any], choose: Callable[[str], str], keys: Iterable[str]) -> None:
-    """Write each key into the store that `choose` names (redis clients), a pipeline a store."""
+def _at_each(
+    clients: Mapping[str, Any],
+    choose: Callable[[str], str],
+    keys: Iterable[str],
+    do: Callable[[Any, str], object],
+) -> list[Any]:
+    """Do this for each key at the store that `choose` names, a pipeline a store: all answers."""
     batches: dict[str, list[str]] = {name: [] for name in clients}
     for key in keys:
         batches[choose(key)].append(key)
+    answers: list[Any] = []
     for name, batch in batches.items():
         with clients[name].pipeline(transaction=False) as pipe:
             for key in batch:
-                pipe.set(key, "x")
-            pipe.execute()
+                do(pipe, key)
+            answers += pipe.execute()
+    return answers
+
+
+def store(clients: Mapping[str, Any], choose: Callable[[str], str], keys: Iterable[str]) -> None:
+    """Write each key into the store that `choose` names (redis clients)."""
+    _at_each(clients, choose, keys, lambda pipe, key: pipe.set(key, "x"))
 
 
 def add_one(
@@ -87,13 +99,17 @@ def add_one(
 
 def found(clients: Mapping[str, Any], choose: Callable[[str], str], keys: Sequence[str]) -> float:
     """Share of the keys that are there where `choose` now looks for them."""
-    hits = 0
-    batches: dict[str, list[str]] = {name: [] for name in clients}
-    for key in keys:
-        batches[choose(key)].append(key)
-    for name, batch in batches.items():
-        with clients[name].pipeline(transaction=False) as pipe:
-            for key in batch:
-                pipe.exists(key)
-            hits += sum(pipe.execute())
-    return hits / len(keys) if keys else 0.0
+    hits = _at_each(clients, choose, keys, lambda pipe, key: pipe.exists(key))
+    return sum(hits) / len(keys) if keys else 0.0
+
+
+def grow(
+    start: Callable[[], AbstractContextManager[Store]],
+    nodes: int,
+    ways: Sequence[Callable[[list[str]], Owner]],
+    keys: Sequence[str],
+) -> list[float]:
+    """`add_one` on so many stores of its own; `start` is `services.valkey`."""
+    with ExitStack() as stack:
+        stores = [stack.enter_context(start()) for _ in range(nodes)]
+        return add_one(stores, ways, keys)

@@ -7,9 +7,11 @@ one bool a request. Staleness is in `caches.writes`, the stampede in `caches.sta
 from __future__ import annotations
 
 import heapq
+import itertools
 import timeit
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,6 +44,15 @@ def recommender(items: int, *, seed: int = 0) -> Callable[[int], list[int]]:
 def fastest(call: Callable[[int], object], argument: int, *, repeats: int = 15) -> float:
     """Shortest time of some calls, s: what it takes when nothing disturbs."""
     return min(timeit.repeat(lambda: call(argument), number=1, repeat=repeats))
+
+
+def questions() -> list[tuple[Any, ...]]:
+    """66 different questions to models, alike in what they say: (model, version, features)."""
+    features = (
+        {}, {"x": 1}, {"x": "1"}, {"x": None}, {"x": [1, 2]}, {"x": [2, 1]}, {"x": {"y": 1}},
+        {"x.y": 1}, {"x": 1, "y": 2}, {"y": 1, "x": 2}, {"x": "1,y:2"},
+    )  # fmt: skip
+    return list(itertools.product(("p", "p1"), ("1", "11", 1), features))
 
 
 # --- traces

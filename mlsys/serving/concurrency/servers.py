@@ -21,7 +21,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -293,6 +293,12 @@ def call(port: int, *, timeout: float = 10.0) -> Callable[[bytes], bytes | None]
             return None
 
     return ask
+
+
+def possible(designs: Mapping[str, tuple[str, int, str]]) -> dict[str, tuple[str, int, str]]:
+    """Those of the designs (design, size, model) that this system can run: Windows cannot fork."""
+    forks = hasattr(os, "fork")
+    return {name: way for name, way in designs.items() if forks or way[0] != "pre-fork"}
 
 
 def check(design: str, size: int, model: str) -> None:

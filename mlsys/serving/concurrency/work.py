@@ -286,6 +286,37 @@ def multiples(
     return {name: {n: done / alone for n, done in counts.items()} for name, counts in best.items()}
 
 
+def gains(ways: Mapping[str, Callable[[Task, int, float], Run]]) -> dict[str, dict[str, float]]:
+    """For each kind of computing, how many times as much two workers of each way do as one thread.
+
+    A task takes about a millisecond.
+    """
+    tasks = {kind: Task(kind, work=rounds_for(kind, seconds=0.001)) for kind in KINDS}
+    return {
+        kind: {name: speed_up(way, task, 2) for name, way in ways.items()}
+        for kind, task in tasks.items()
+    }
+
+
+def mixed(
+    ways: Mapping[str, Callable[[Task, int, float], Run]],
+    workers: int,
+    waiting: float,
+    *,
+    seconds: float = 0.01,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Tasks a second that each way finishes, and a bound on them.
+
+    A task takes `seconds` when it is alone, and waits for the share `waiting` of them. A worker
+    does one at a time, and the computing of all must fit into one core, for "processes" into all.
+    """
+    busy = seconds * (1 - waiting)
+    task = Task(work=rounds_for("python", busy), wait=seconds * waiting)
+    done = {name: way(task, workers, 0.25).rate for name, way in ways.items()}
+    room = {name: cores() if name == "processes" else 1 for name in ways}
+    return done, {name: min(workers / seconds, n / busy) for name, n in room.items()}
+
+
 def _firm(counts: Sequence[int]) -> bool:
     best, second, *_ = sorted(counts, reverse=True)
     return second >= 0.95 * best

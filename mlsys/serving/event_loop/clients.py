@@ -109,10 +109,10 @@ async def crowded(
     running: Running,
     *,
     clients: int,
-    gap: float = 0.05,
+    gap: float = 0.1,
     rate: float = 100,
-    seconds: float = 1.0,
-    timeout: float = 1.0,
+    seconds: float = 0.8,
+    timeout: float = 0.5,
 ) -> Crowded:
     """Ask the server on one quick connection after another while slow clients occupy it."""
     before = running.memory

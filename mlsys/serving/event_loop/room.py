@@ -7,13 +7,13 @@ who read, and one who has stopped reading and never says so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import Server
 from websockets.exceptions import ConnectionClosed
 
 MOST_MEMBERS = 1000
@@ -42,28 +42,30 @@ class Shown:
 async def show(
     send: Callable[[], Awaitable[object]],
     count: int,
-    url: str,
-    members: Collection[ServerConnection],
+    room: Server,
     *,
     guests: int = 10,
     patience: float = 1.0,
+    pause: float = 0.005,
 ) -> Shown:
-    """Send `count` times to the room at `url`, in which `guests` listen and one is silent.
+    """Send `count` times to the room, in which `guests` listen and one is silent.
 
-    `members` are the room's own connections. Ends early when one `send()` takes longer than
-    `patience` s.
+    After each time the loop is free for `pause` s, so that what was sent can be read. Ends early
+    when one `send()` takes longer than `patience` s.
     """
+    url = "ws://{}:{}".format(*room.sockets[0].getsockname())
     async with joined(url, guests) as listening, silent(url):
-        await until(lambda: len(members) > guests)
+        await until(lambda: len(room.connections) > guests)
         sent = 0
         with suppress(TimeoutError):
             while sent < count:
                 async with asyncio.timeout(patience):
                     await send()
                 sent += 1
-        heap = max((m.transport.get_write_buffer_size() for m in members), default=0)
+                await asyncio.sleep(pause)
+        heap = max((m.transport.get_write_buffer_size() for m in room.connections), default=0)
         await until(lambda: all(len(guest.heard) >= sent for guest in listening))
-    await until(lambda: not members)
+    await until(lambda: not room.connections)
     return Shown(sent, min((len(guest.heard) for guest in listening), default=0), heap / 1e6)
 
 

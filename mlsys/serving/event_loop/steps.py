@@ -1,17 +1,22 @@
 """When each coroutine runs and when it waits, written down by whoever takes its steps.
 
 A coroutine runs from one `await` that has to wait to the next; `Steps.watch` hands on what the
-event loop sends it and notes the time at both ends of each step. Drawing is `timeline`'s.
+event loop sends it and notes the time at both ends of each step; `watched` does so for several
+that run together. Drawing is `timeline`'s.
 """
 
 from __future__ import annotations
 
+import asyncio
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
+from itertools import accumulate
 from time import perf_counter
 from typing import Any
 
 from mlsys.serving.timeline import Event
+
+PALE = {"waits": "#d9dde3"}  # for timeline: a wait is nothing that happens
 
 
 class Steps:
@@ -50,6 +55,14 @@ class Steps:
         return [event for event in self.events if event.kind == "runs"]
 
     @property
+    def most_at_once(self) -> int:
+        """How many steps were ever under way at one instant: on one loop, one."""
+        turns = sorted(
+            [(end, -1) for _, _, end in self._noted] + [(start, 1) for _, start, _ in self._noted]
+        )  # at equal times an end comes first
+        return max(accumulate(turn for _, turn in turns), default=0)
+
+    @property
     def events(self) -> list[Event]:
         """Steps that run, and the waits between them; a mark where one ended by an exception."""
         origin = min((start for _, start, _ in self._noted), default=0.0)
@@ -62,3 +75,10 @@ class Steps:
             last[name] = end - origin
         told += [Event(name, last[name], kind=what) for name, what in self._ends.items()]
         return told
+
+
+async def watched(coroutines: Mapping[str, Coroutine[Any, Any, Any]]) -> Steps:
+    """Run the coroutines together, each under its name; their steps, or what one of them raised."""
+    steps = Steps()
+    await asyncio.gather(*(steps.watch(name, one) for name, one in coroutines.items()))
+    return steps

@@ -166,17 +166,26 @@ def _histogram(run: Times) -> Histogram:
 
 
 def _label_ends(figure: go.Figure, low: float, high: float) -> None:
-    """Each curve's name at its right end, moved apart where ends lie close together."""
-    span = math.log10(high / low)
-    floor = -math.inf
-    ends = sorted((math.log10(curve.y[-1]), place) for place, curve in enumerate(figure.data))
-    for level, place in ends:
-        curve = figure.data[place]
-        lines = _wrapped(curve.name)
-        shown = floor = max(level, floor + 0.07 * span * len(lines))
+    """Each curve's name at its right end; names move apart, and stay between low and high ms."""
+    low, high = math.log10(low), math.log10(high)
+    step = 0.07 * (high - low)  # of a line of text
+    curves = sorted(figure.data, key=lambda curve: curve.y[-1])
+    names = [_wrapped(curve.name) for curve in curves]
+    heights = [step * len(lines) for lines in names]
+    shown: list[float] = []
+    floor = low
+    for curve, height in zip(curves, heights):
+        shown.append(max(math.log10(curve.y[-1]), floor + height / 2))
+        floor = shown[-1] + height / 2
+    ceiling = high
+    for place in reversed(range(len(shown))):  # what was pushed out at the top comes down again
+        shown[place] = min(shown[place], ceiling - heights[place] / 2)
+        ceiling = shown[place] - heights[place] / 2
+    for curve, lines, level in zip(curves, names, shown):
         figure.add_annotation(
-            x=1, xref="paper", y=shown, yref="y", xanchor="left", xshift=6, showarrow=False,
+            x=1, xref="paper", y=level, yref="y", xanchor="left", yanchor="middle", xshift=6,
             text="<br>".join(lines), align="left", font={"color": curve.line.color},
+            showarrow=False,
         )  # fmt: skip
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from random import Random
 from time import perf_counter
 from typing import Any
 
@@ -44,6 +45,28 @@ def receive_message(conn: socket.socket) -> bytes:
     if size > MAX_MESSAGE:
         raise ProtocolError(f"A message of {size:,} bytes: more than {MAX_MESSAGE:,} is refused.")
     return receive_exactly(conn, size)
+
+
+# --- what a test of framing feeds: any messages, in any pieces
+
+
+def framed(messages: Iterable[bytes]) -> bytes:
+    """The messages one after another, each with its length in front."""
+    return b"".join(len(message).to_bytes(4, "big") + message for message in messages)
+
+
+def payloads(dice: Random) -> list[bytes]:
+    """Up to six messages, some of them empty, some shorter than a length."""
+    sizes = dice.choices([0, 1, 3, 4, 5, 80, 700], k=dice.randint(0, 6))
+    return [dice.randbytes(size) for size in sizes]
+
+
+def pieces_of(data: bytes, dice: Random) -> Iterator[bytes]:
+    """The bytes in pieces as a network may deliver them; some pieces are empty."""
+    while data:
+        size = dice.choice([0, 1, 2, 3, 4, 5, 64, 1448])
+        yield data[:size]
+        data = data[size:]
 
 
 # --- both ends in one thread: the operating system holds what is on the way

@@ -10,7 +10,8 @@ import math
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -288,3 +289,29 @@ def transfer(
             seconds = perf_counter() - start
             receiver.join(timeout + 1)
     return Transfer(protocol, len(data), seconds, arrived and got == [data], repeats)
+
+
+def goodputs(
+    carry: Callable[..., Transfer], losses: Sequence[float], runs: int, *, at_once: int = 4
+) -> tuple[list[float], list[float]]:
+    """Mean useful bytes/s at each loss, by TCP and by UDP, of so many runs; four run at a time.
+
+    `carry(protocol, loss, seed=...)` makes one transfer. Raises ProtocolError when a file did not
+    arrive whole.
+    """
+
+    def mean(protocol: str, loss: float) -> float:
+        done = [made[protocol, loss, seed].result() for seed in range(runs)]
+        if not all(one.whole for one in done):
+            raise ProtocolError(f"A file did not arrive whole by {protocol} at a loss of {loss:g}.")
+        return sum(one.size for one in done) / sum(one.seconds for one in done)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        made = {
+            (protocol, loss, seed): pool.submit(carry, protocol, loss, seed=seed)
+            for protocol in ("tcp", "udp")
+            for loss in losses
+            for seed in range(runs)
+        }
+        tcp, udp = ([mean(protocol, loss) for loss in losses] for protocol in ("tcp", "udp"))
+        return tcp, udp

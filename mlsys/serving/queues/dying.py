@@ -54,3 +54,12 @@ def redelivered(
     with suppress(Killed):
         consume(dying_client(broker, after), message)
     consume(broker, message)
+
+
+def balance_after(
+    broker: redis.Redis, credit: Callable[[redis.Redis, Any], object], payment: Any, *, after: int
+) -> int:
+    """The key `balance`, empty before, when a payment is `redelivered`; 0 when there is none."""
+    broker.delete("balance", *broker.scan_iter("balance*"))
+    redelivered(broker, credit, payment, after=after)
+    return int(broker.get("balance") or 0)

@@ -14,7 +14,6 @@ import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from zlib import crc32
 
 HEAD = struct.Struct("!II")  # bytes of the record, checksum
@@ -99,10 +98,7 @@ class Log:
     def __enter__(self) -> Log:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *told: object) -> None:
         self.close()
 
     def _check(self, partition: int, offset: int) -> None:

@@ -11,13 +11,15 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mlsys.serving.queues.log import Log, LogError
 
 HOST = "127.0.0.1"
+MODULE = "mlsys.serving.queues.log_server"
 LONGEST_LINE = 1 << 21  # bytes
 
 
@@ -113,11 +115,34 @@ class LogClient:
     def __enter__(self) -> LogClient:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *told: object) -> None:
         self.close()
+
+
+class Broker(LogClient):
+    """A conversation with a broker that we have started, and that we can kill."""
+
+    def __init__(self, group: Any) -> None:
+        super().__init__(port_in(group.log(0)))
+        self._group = group
+
+    def kill(self) -> None:
+        """`kill -9`; what it had acknowledged is in its folder."""
+        self._group.kill(0)
+        self._group.wait(0)
+
+
+@contextmanager
+def log_broker(start: Callable[..., Any], folder: Path) -> Iterator[Broker]:
+    """A broker on this folder until the end of the `with`; `start` is `services.worker`."""
+    with start(MODULE, str(folder), ready="ready") as group, Broker(group) as broker:
+        yield broker
+
+
+def tear(folder: Path, partition: int = 0) -> None:
+    """Leave half a record at the end of a partition, as a crash in the midst of a write does."""
+    with (folder / f"partition-{partition}.log").open("ab") as file:
+        file.write(b"\0\0\0\x09half")
 
 
 def port_in(log: str) -> int:

@@ -8,27 +8,17 @@ BROKER. What a task does is `worker.work`, as for the workers made by hand.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
-import psutil
 import redis
 from celery import Celery
 
-from mlsys.serving.queues.runs import (
-    KILLED,
-    ORDERS,
-    Crash,
-    Start,
-    crash_of,
-    held,
-    new_queue,
-    until,
-)
-from mlsys.serving.queues.worker import Job, parse, work
+from mlsys.serving.queues.runs import KILLED, ORDERS, Crash, Start, crash_of, new_queue, until
+from mlsys.serving.queues.tasks import broker_url, charge, kill, library_worker, predict, stalled
+from mlsys.serving.queues.worker import Job
 
-BROKER = "MLSYS_QUEUE_BROKER"
 PROCESSES = 8  # six are killed, and two go on
 SETTINGS = {
     "Celery": {},
@@ -63,17 +53,6 @@ def orders(url: str) -> Celery:
     return app
 
 
-def charge(url: str, queue: str, job: str) -> None:
-    """The order of the crash test, in a process of the pool."""
-    with redis.Redis.from_url(url, decode_responses=True) as kv:
-        work(kv, queue, parse(job), str(os.getpid()))
-
-
-def predict(words: str) -> int:
-    """Stands for a model: how many words there are."""
-    return len(words.split())
-
-
 def flaky(task: object, fails: int) -> int:
     """Raises ConnectionError at its first `fails` tries, then returns the number of tries."""
     tries = task.request.retries
@@ -88,9 +67,16 @@ def node(url: str, start: Start) -> Iterator[object]:
 
     At its end it stops at once, rather than wait for what it has begun.
     """
-    env = {BROKER: url, "REMAP_SIGTERM": "SIGQUIT"}
-    with start("celery", *ARGUMENTS, env=env, ready=" ready.") as group:
+    with library_worker(start, "celery", *ARGUMENTS, url=url, ready=" ready.") as group:
         yield group
+
+
+@contextmanager
+def node_meanwhile(url: str, start: Start) -> Iterator[Callable[[], object]]:
+    """`node`, started in a thread: it takes seconds. Yields a function that waits until it is
+    ready."""
+    with ExitStack() as running, ThreadPoolExecutor(1) as pool:
+        yield pool.submit(running.enter_context, node(url, start)).result
 
 
 def crash_test(broker: redis.Redis, app: Celery) -> list[Crash]:
@@ -113,21 +99,16 @@ def crash_test(broker: redis.Redis, app: Celery) -> list[Crash]:
 
 
 def _kill(
-    broker: redis.Redis, app: Celery, queues: dict[str, str], stalled: set[str]
+    broker: redis.Redis, app: Celery, queues: dict[str, str], begun: set[str]
 ) -> dict[str, tuple[tuple[str, float], ...]]:
     """Kill the processes that stall, when Celery's main process has seen that they began.
 
     A process that dies before that is taken for one that had not begun, and its task is run again
     whatever its settings say.
     """
-    victims = [(name, held(broker, queue)) for name, queue in queues.items() for _ in KILLED]
-    until(lambda: stalled <= _active(app), "Celery knew of all that had begun")
-    kills: dict[str, list[tuple[str, float]]] = {name: [] for name in queues}
-    for name, victim in victims:
-        with suppress(psutil.NoSuchProcess):
-            psutil.Process(int(victim["pid"])).kill()
-        kills[name].append((str(victim["worker"]), time.monotonic()))
-    return {name: tuple(those) for name, those in kills.items()}
+    victims = {name: stalled(broker, queue) for name, queue in queues.items()}
+    until(lambda: begun <= _active(app), "Celery knew of all that had begun")
+    return {name: tuple(kill(*one) for one in those) for name, those in victims.items()}
 
 
 def _active(app: Celery) -> set[str]:
@@ -136,4 +117,4 @@ def _active(app: Celery) -> set[str]:
     return {task["id"] for tasks in told.values() for task in tasks}
 
 
-app = orders(os.environ.get(BROKER, "redis://127.0.0.1:6379/0"))
+app = orders(broker_url())

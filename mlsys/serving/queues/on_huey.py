@@ -7,27 +7,13 @@ variable in BROKER. What a task does is `worker.work`, as for the workers made b
 
 from __future__ import annotations
 
-import os
-import time
-from contextlib import suppress
-
-import psutil
 import redis
 from huey import RedisHuey
 
-from mlsys.serving.queues.runs import (
-    KILLED,
-    ORDERS,
-    Crash,
-    Start,
-    crash_of,
-    held,
-    new_queue,
-    until,
-)
-from mlsys.serving.queues.worker import Job, parse, work
+from mlsys.serving.queues.runs import KILLED, ORDERS, Crash, Start, crash_of, new_queue, until
+from mlsys.serving.queues.tasks import broker_url, charge, kill, library_worker, predict, stalled
+from mlsys.serving.queues.worker import Job
 
-BROKER = "MLSYS_QUEUE_BROKER"
 ARGUMENTS = ("mlsys.serving.queues.on_huey.app", "-k", "process", "-w", "3")
 
 
@@ -39,34 +25,28 @@ def orders(url: str) -> RedisHuey:
     return app
 
 
-def charge(url: str, queue: str, job: str) -> None:
-    """The order of the crash test, in a process of the consumer."""
-    with redis.Redis.from_url(url, decode_responses=True) as kv:
-        work(kv, queue, parse(job), str(os.getpid()))
-
-
-def predict(words: str) -> int:
-    """Stands for a model: how many words there are."""
-    return len(words.split())
+def first_message(url: str) -> bytes:
+    """What huey puts into the broker for `predict("a b")`, byte for byte; taken out again."""
+    app = orders(url)
+    app.predict("a b")
+    with redis.Redis.from_url(url) as raw:
+        message = raw.lindex(app.storage.queue_key, 0)
+    app.flush()
+    return message
 
 
 def crash_test(broker: redis.Redis, url: str, start: Start) -> Crash:
     """The crash test of `queues.runs`; two of the consumer's three processes are killed."""
-    app, queue, kills = orders(url), new_queue("huey"), []
-    with start(
-        "huey.bin.huey_consumer", *ARGUMENTS, env={BROKER: url}, ready="Huey consumer started"
-    ):
+    app, queue = orders(url), new_queue("huey")
+    ready = "Huey consumer started"
+    with library_worker(start, "huey.bin.huey_consumer", *ARGUMENTS, url=url, ready=ready):
         for order in range(ORDERS):
             app.charge(url, queue, Job(order, 0.01, KILLED.get(order, "")).text())
-        for _ in KILLED:
-            victim = held(broker, queue)
-            with suppress(psutil.NoSuchProcess):
-                psutil.Process(int(victim["pid"])).kill()
-            kills.append((str(victim["worker"]), time.monotonic()))
+        kills = tuple(kill(*one) for one in stalled(broker, queue))
         # A process is left: it does in order what comes, so after this one all before are done.
         app.charge(url, queue, Job(ORDERS).text())
         until(lambda: broker.hexists(f"{queue}:charged", str(ORDERS)), "huey had done all orders")
-    return crash_of(broker, queue, "huey", tuple(kills))
+    return crash_of(broker, queue, "huey", kills)
 
 
-app = orders(os.environ.get(BROKER, "redis://127.0.0.1:6379/0"))
+app = orders(broker_url())

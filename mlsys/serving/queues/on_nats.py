@@ -8,9 +8,12 @@ leases: a message that is not acknowledged in time is delivered again, and it co
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import nats
 import nats.errors
@@ -23,10 +26,12 @@ from mlsys.serving.queues.runs import (
     ORDERS,
     PATIENCE,
     Crash,
+    QueueError,
     Start,
     crash_of,
     kill_held,
     new_queue,
+    ready_workers,
 )
 from mlsys.serving.queues.worker import LEASE, BadJob, Job, parse, work
 
@@ -59,6 +64,22 @@ async def serve(js: JetStreamContext, kv: redis.Redis, stream: str, me: str) -> 
             await message.ack_sync()
 
 
+async def refuse_all(client: nats.NATS, stream: str) -> int:
+    """Read a stream's message and refuse it each time: the deliveries after which the server gives
+    up, as it says itself. QueueError when it does not."""
+    js = client.jetstream()
+    reader = await js.pull_subscribe(f"{stream}.>", DURABLE, config=consumer())
+    advisory = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
+    given_up, end = await client.subscribe(advisory), time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with suppress(nats.errors.TimeoutError):
+            for message in await reader.fetch(1, timeout=0.5):
+                await message.nak()
+        with suppress(nats.errors.TimeoutError):
+            return int(json.loads((await given_up.next_msg(timeout=0.2)).data)["deliveries"])
+    raise QueueError(f"In {PATIENCE:g} s the server did not give up.")
+
+
 async def crash_test(
     js: JetStreamContext, broker: redis.Redis, start: Start, urls: Sequence[str]
 ) -> Crash:
@@ -70,7 +91,7 @@ async def crash_test(
         stream = new_queue("jetstream").replace(":", "-")
         await js.add_stream(name=stream, subjects=[f"{stream}.>"])
         await js.add_consumer(stream, consumer())
-        with start(MODULE, *urls, stream, count=3, ready="ready") as group:
+        with ready_workers(start, MODULE, *urls, stream, count=3) as group:
             for order in range(ORDERS):
                 job = Job(order, 0.01, KILLED.get(order, ""))
                 await js.publish(f"{stream}.order", job.text().encode())

@@ -8,17 +8,19 @@ are drawn by `queues.figures`.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import redis.asyncio
+import redis
 
 from mlsys.serving.load.arrivals import poisson
 from mlsys.serving.queues.worker import GROUP, WAYS, Job, doing_list
@@ -26,7 +28,8 @@ from mlsys.serving.queues.worker import GROUP, WAYS, Job, doing_list
 MODULE = "mlsys.serving.queues.worker"
 ORDERS = 12  # messages of a crash test; one is killed before its charge, one after it
 KILLED = {3: "before", 7: "after"}
-PATIENCE = 30.0  # s
+PATIENCE, START_PATIENCE = 30.0, 90.0  # s
+LAST = "that was all"  # ends what `heard` listens to
 _numbers = itertools.count(1)
 
 # Starts `count` processes of a module and yields a group that can be killed: `services.worker`.
@@ -35,6 +38,22 @@ Start = Callable[..., object]
 
 class QueueError(RuntimeError):
     """An experiment that did not come to its end, or an argument it cannot work with."""
+
+
+@contextmanager
+def ready_workers(
+    start: Start, module: str, *args: str, count: int = 1, ready: str = "ready", **how: Any
+) -> Iterator[Any]:
+    """`start` so many processes, and go on when each has printed `ready`.
+
+    They import much before they begin: on a busy machine that takes a while, so we are patient.
+    """
+    with start(module, *args, count=count, **how) as group:
+        until(
+            lambda: all(ready in group.log(index) for index in range(count)),
+            f"{module} was ready", patience=START_PATIENCE,
+        )  # fmt: skip
+        yield group
 
 
 @dataclass(frozen=True)
@@ -114,38 +133,11 @@ def steps_of(kv: redis.Redis, queue: str) -> tuple[Step, ...]:
     return tuple(sorted(told, key=lambda step: step.begun))
 
 
-def service_time(steps: Sequence[Step]) -> float:
-    """Mean s that one worker takes for a job with all trips to the broker.
-
-    Read from one job's end to the next one's, wherever the next was waiting by then.
-    """
-    pairs = itertools.pairwise(steps)
-    gaps = [two.done - one.done for one, two in pairs if two.pushed < one.done]
-    if not gaps:
-        raise QueueError("No job had to wait, so that no time between two jobs can be read.")
-    return float(np.mean(gaps))
-
-
-def full_speed(broker: redis.Redis, queues: Iterable[str], *, job: float, count: int = 40) -> float:
-    """The service time, s, of workers that are already there when all their queues are full.
-
-    `count` jobs of `job` s go to each queue; their trail is removed.
-    """
-    queues = list(queues)
-    for queue in queues:
-        broker.lpush(queue, *(job_text(number, job) for number in range(count)))
-    for queue in queues:
-        _wait_done(broker, queue, count)
-    found = [service_time(steps_of(broker, queue)) for queue in queues]
-    broker.delete(*(f"{queue}:trail" for queue in queues))
-    return float(np.mean(found))
-
-
 def rates(
     broker: redis.Redis, start: Start, *, sizes: Sequence[int] = (1, 2, 4), job: float = 0.02,
     each: int = 40,
 ) -> dict[int, float]:  # fmt: skip
-    """Jobs/s that each number of workers gets done, `each` jobs a worker.
+    """Jobs/s that each number of workers gets done, `each` jobs a worker; the better of two tries.
 
     The largest group is started, and workers are stopped (SIGTERM: they finish what they have
     begun) to make smaller ones. `broker` is a client of Valkey.
@@ -153,14 +145,14 @@ def rates(
     if not sizes or min(sizes) < 1:
         raise QueueError(f"Sizes of groups are whole numbers from 1, not {list(sizes)}.")
     queue, measured = new_queue(), {}
-    url, most = _url(broker), max(sizes)
-    with start(MODULE, url, "at least once", queue, count=most, ready="ready") as group:
+    url, most = broker_url(broker), max(sizes)
+    with ready_workers(start, MODULE, url, "at least once", queue, count=most) as group:
         for size in sorted(set(sizes), reverse=True):
             for index in range(size, most):
                 if group.alive[index]:
                     group.stop(index)
                     group.wait(index)
-            measured[size] = _rate(broker, queue, job, each * size)
+            measured[size] = max(_rate(broker, queue, job, each * size) for _ in range(2))
     return dict(sorted(measured.items()))
 
 
@@ -197,8 +189,8 @@ def watch(
     queue, refused, crash, taken = new_queue(), 0, None, 0
     arrivals = poisson(rate, seconds, seed=seed)
     samples: list[tuple[float, int]] = []
-    url = _url(broker)
-    with start(MODULE, url, "at least once", queue, count=workers, ready="ready") as group:
+    url = broker_url(broker)
+    with ready_workers(start, MODULE, url, "at least once", queue, count=workers) as group:
         zero, place = time.monotonic(), 0
         while (now := time.monotonic() - zero) < seconds + drain:
             while place < len(arrivals) and arrivals[place] <= now:
@@ -220,25 +212,59 @@ def watch(
     return Run(times, lengths, steps, len(arrivals), refused, crash, taken, waits)
 
 
-async def mean_length(asker: redis.asyncio.Redis, queue: str, seconds: float) -> float:
-    """The mean number that waits in the queue, looked up every 5 ms."""
-    seen, end = [], time.monotonic() + seconds
+def with_limits(broker: redis.Redis, start: Start, limits: Sequence[int | None]) -> list[Run]:
+    """`watch` one worker for each limit of its queue, side by side; no time to drain."""
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(watch, broker, start, workers=1, limit=n, drain=0.1) for n in limits]
+    return [run.result() for run in runs]
+
+
+def heard(broker: redis.Redis, channel: str, act: Callable[[], object]) -> int:
+    """How many messages of a channel a subscriber hears that is there while `act` runs."""
+    with broker.pubsub() as inbox:
+        inbox.subscribe(channel)
+        _next(inbox, "subscribe")
+        act()
+        broker.publish(channel, LAST)  # in order: after it nothing of `act` can come
+        count = 0
+        while _next(inbox, "message")["data"] != LAST:
+            count += 1
+    return count
+
+
+def _next(inbox: Any, kind: str) -> dict[str, Any]:
+    """The next message of this kind; QueueError when none comes."""
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        seen.append(await asker.llen(queue))
-        await asyncio.sleep(0.005)
-    return float(np.mean(seen))
+        message = inbox.get_message(timeout=1)
+        if message and message["type"] == kind:
+            return message
+    raise QueueError(f"In {PATIENCE:g} s the subscriber heard no {kind}.")
 
 
-def kept_by(start: Callable[..., Any], folder: Path, **settings: str) -> int:
-    """Messages of 40 that a broker has again after `kill -9`, in the same folder.
+def kept_by(start: Callable[..., Any], **settings: str) -> int:
+    """Messages of 40 that a broker has again after `kill -9`, on the same folder.
 
-    `start` is `services.valkey`; settings are Valkey's own.
+    `start` is `services.valkey`; settings are Valkey's own. What it has acknowledged may wait for
+    a slow disk inside the process: it is killed when it has handed that to the operating system.
     """
-    with start(dir=str(folder), **settings) as first:
-        first.client().lpush("orders", *range(40))
-        first.kill()
-    with start(dir=str(folder), **settings) as second:
-        return second.client().llen("orders")
+    with TemporaryDirectory(prefix="kept-", ignore_cleanup_errors=True) as folder:
+        with start(dir=folder, **settings) as first:
+            client = first.client()
+            client.lpush("orders", *range(40))
+            until(
+                lambda: not client.info("persistence").get("aof_buffer_length"),
+                "the broker had handed all to the operating system",
+            )
+            first.kill()
+        with start(dir=folder, **settings) as second:
+            return second.client().llen("orders")
+
+
+def crash_tests(broker: redis.Redis, start: Start, ways: Sequence[str]) -> list[Crash]:
+    """`crash_test` of several ways, side by side."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(partial(crash_test, broker, start), ways))
 
 
 def crash_test(broker: redis.Redis, start: Start, way: str) -> Crash:
@@ -259,7 +285,7 @@ def crash_test(broker: redis.Redis, start: Start, way: str) -> Crash:
 def _crash_test(broker: redis.Redis, start: Start, way: str, queue: str) -> Crash:
     if way == "stream":
         broker.xgroup_create(queue, GROUP, mkstream=True)
-    with start(MODULE, _url(broker), way, queue, count=3, ready="ready") as group:
+    with ready_workers(start, MODULE, broker_url(broker), way, queue, count=3) as group:
         for number in range(ORDERS):
             _send(broker, way, queue, Job(number, 0.01, KILLED.get(number, "")))
         kills = kill_held(broker, queue, group)
@@ -335,6 +361,6 @@ def _settled(broker: redis.Redis, way: str, queue: str) -> bool:
     )
 
 
-def _url(broker: redis.Redis) -> str:
+def broker_url(broker: redis.Redis) -> str:
     where = broker.connection_pool.connection_kwargs
     return f"redis://{where['host']}:{where['port']}/{where.get('db', 0)}"

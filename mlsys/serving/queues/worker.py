@@ -43,7 +43,8 @@ class Job:
     """What is to be done: charge order `id`, after `work` seconds.
 
     `stall` is "before" or "after": at its first delivery the job stops there, next to the charge,
-    and says so, for somebody to kill the worker. `reply`: say under the job's own key when done.
+    and says so, for somebody to kill the worker. `reply`: put the id into the queue's list of
+    answers when done.
     """
 
     id: int
@@ -137,8 +138,7 @@ def work(kv: redis.Redis, queue: str, job: Job, me: str, *, idempotent: bool = F
     with kv.pipeline(transaction=False) as pipe:
         pipe.rpush(f"{queue}:trail", told)
         if job.reply:
-            answer = f"{queue}:answer:{job.id}"
-            pipe.rpush(answer, 1).expire(answer, 60)
+            pipe.rpush(f"{queue}:answers", job.id)
         pipe.execute()
 
 

@@ -11,16 +11,16 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import perf_counter
-from timeit import repeat
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 import pandas as pd
 
 from mlsys.serving.load.generator import Request, closed_loop, run_now
 from mlsys.serving.rest import metrics as rest_metrics
-from mlsys.serving.rest.servers import WebServer
+from mlsys.serving.rest.servers import WebServer, in_thread, wait_until
 from mlsys.serving.timeline import Event
 
 TOKEN = "ada-token"  # the lesson's Ada
@@ -53,10 +53,14 @@ def talk(url: str, request: bytes, *, timeout: float = 10.0) -> bytes:
     return came
 
 
-def statuses(url: str, steps: Sequence[tuple[str, str, str, str]]) -> pd.DataFrame:
-    """Send requests (method, path, body, token) one after another: a row each, status and body."""
-    answers = [talk(url, compose(*step)) for step in steps]
-    table = pd.DataFrame(list(steps), columns=["method", "path", "body", "token"])
+def statuses(url: str, steps: str, *, token: str = TOKEN) -> pd.DataFrame:
+    """Send requests one after another, a line each: method, path, and the body if there is one.
+
+    A row for each with the status, and the body of the answer or its sentence.
+    """
+    asked = [(*line.split(" ", 2), "")[:3] for line in steps.strip().splitlines()]
+    answers = [talk(url, compose(*step, token=token)) for step in asked]
+    table = pd.DataFrame(asked, columns=["method", "path", "body"])
     heads = [answer.partition(b"\r\n\r\n") for answer in answers]
     table["status"] = [int(head.split()[1]) for head, _, _ in heads]
     table["answer"] = [_shown(body) for _, _, body in heads]
@@ -109,13 +113,31 @@ def until_answered(
     raise TimeoutError(f"{tries} times no answer to {method} {path}.")
 
 
-def write_and_read(url: str, count: int) -> list[int]:
-    """Make so many to-dos, then read each again: the statuses of the reads."""
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(base_url=url, headers=headers, timeout=20) as client:
-        made = [client.post("/v1/todos", json={"title": f"job {n}"}) for n in range(count)]
-        names = [answer.raise_for_status().json()["id"] for answer in made]
-        return [client.get(f"/v1/todos/{name}").status_code for name in names]
+def session(url: str, token: str = TOKEN) -> httpx.Client:
+    """A client that keeps its connection, has a time limit, and sends this token with each
+    request."""
+    return httpx.Client(base_url=url, timeout=20, headers={"Authorization": f"Bearer {token}"})
+
+
+def titles(client: httpx.Client, path: str) -> list[str]:
+    """The titles on a page of to-dos."""
+    return [row["title"] for row in client.get(path).raise_for_status().json()["items"]]
+
+
+def write_and_read(url: str, count: int, *, tries: int = 1) -> list[int]:
+    """Make so many to-dos, then read each again: the statuses of the reads.
+
+    The whole is done again, `tries` times at most, while every read finds its to-do: of several
+    workers one may answer all by chance.
+    """
+    with session(url) as client:
+        for _ in range(tries):
+            made = [client.post("/v1/todos", json={"title": f"job {n}"}) for n in range(count)]
+            names = [answer.raise_for_status().json()["id"] for answer in made]
+            found = [client.get(f"/v1/todos/{name}").status_code for name in names]
+            if set(found) != {200}:
+                break
+    return found
 
 
 def posts_counted(url: str, looks: int) -> list[int]:
@@ -143,22 +165,31 @@ def never_shown(client: httpx.Client, second_page: Callable[[str], Iterable[str]
     return [title for title in titles if title not in shown]
 
 
-def late_over_early(same: Callable[[bytes, bytes], bool], size: int) -> float:
-    """Time to compare a secret with a guess wrong in its last byte, over one wrong in its first."""
-    secret = bytes(size)
-    late, early = secret[:-1] + b"x", b"x" + secret[1:]
-    number = max(20, 200_000 // size)
-
-    def time_of(wrong: bytes) -> float:
-        return min(repeat(lambda: same(secret, wrong), number=number, repeat=9))
-
-    return time_of(late) / time_of(early)
+def busy_then_calm(seed: int = 0) -> np.ndarray:
+    """Instants of requests, s: 45 at random, 15 a second, then 12 at two a second."""
+    busy, calm = np.random.default_rng(seed).exponential(size=(2, 45))
+    return np.cumsum(np.concatenate([busy / 15, calm[:12] / 2]))
 
 
-def rate(url: str, *, body: object = None, seconds: float = 0.4, clients: int = 8) -> float:
-    """Requests answered a second, with so many clients that open a connection for each request."""
+def answers_to(apps: Mapping[str, Any], path: str, bodies: Mapping[str, object]) -> pd.DataFrame:
+    """Serve each application and POST each body to the path: statuses, a column an application."""
+    said = {}
+    for name, app in apps.items():
+        with in_thread(app) as url, session(url) as client:
+            said[name] = {body: client.post(path, json=bodies[body]).status_code for body in bodies}
+    return pd.DataFrame(said)
+
+
+def rate(
+    server: WebServer, path: str, *, body: object = None, seconds: float = 0.4, clients: int = 8
+) -> float:
+    """Requests answered a second, with so many clients that open a connection for each request.
+
+    The server must answer at /health; it is waited for.
+    """
+    wait_until(f"{server.url}/health", 200, seconds=60)
     more = {} if body is None else {"method": "POST", "body": body}
-    target = Request(url, keep_alive=False, **more)
+    target = Request(server.url + path, keep_alive=False, **more)
     return run_now(closed_loop(target, clients=clients, seconds=seconds, warm=4)).achieved
 
 
@@ -169,10 +200,11 @@ def rates_by_workers(
     seconds: float,
 ) -> dict[str, dict[int, float]]:
     """`rate` for each kind (path, body) at each number of workers, which are added as it runs."""
+    wait_until(f"{server.url}/health", 200, seconds=60)
     rates: dict[str, dict[int, float]] = {kind: {} for kind in kinds}
     for count in counts:
         while count > len(server.pids):
             server.add_worker()
         for kind, (path, body) in kinds.items():
-            rates[kind][count] = rate(server.url + path, body=body, seconds=seconds)
+            rates[kind][count] = rate(server, path, body=body, seconds=seconds)
     return rates

@@ -14,6 +14,16 @@ from werkzeug.test import TestResponse
 
 TOKEN = "parcels-for-the-lesson"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+PROMISES = (
+    "every method asks for the token",
+    "GET of an unknown parcel is 404",
+    "GET twice changes nothing",
+    "PUT twice leaves what PUT once leaves",
+    "POST twice with one key makes one parcel",
+    "broken JSON is a 4xx",
+    "unknown fields are refused",
+    "429 comes with Retry-After",
+)
 LARGEST_PAGE = 50
 ALLOWED = 100  # requests to /v1/limited before it refuses
 

@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from operator import mul
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:  # a service that only predicts need not wait for it
+    import pandas as pd
 
 PIXELS = 64
 DARKEST = 16
@@ -41,6 +44,11 @@ class Committee:
         votes = Counter(_vote(member, one) for member in self.members)
         digit, count = votes.most_common(1)[0]
         return {"digit": digit, "share": count / len(self.members), "version": self.version}
+
+    def right(self, pixels: np.ndarray, digits: np.ndarray) -> float:
+        """Share of these pictures (n, 64) whose digit is read as it is."""
+        read = [self.predict(one)["digit"] for one in pixels.tolist()]
+        return float(np.mean(np.array(read) == digits))
 
     def save(self, path: str | Path) -> None:
         """Write as JSON."""
@@ -75,6 +83,11 @@ def shrink(pictures: np.ndarray) -> np.ndarray:
     middle = np.asarray(pictures, float).reshape(-1, 28, 28)[:, 2:26, 2:26]  # the rim is empty
     small = middle.reshape(-1, 8, 3, 8, 3).mean(axis=(2, 4)) * DARKEST / 255
     return np.round(small).reshape(-1, PIXELS)
+
+
+def small_digits(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (n, 64) and digits (n,) of the table of `mlsys.data.load("digits")`."""
+    return shrink(table.drop(columns="label").to_numpy()), table["label"].to_numpy()
 
 
 def load(path: Path) -> Committee:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -163,6 +163,30 @@ def _argv(kind: str, app: str, workers: int, threads: int, debug: bool) -> list[
             argv += ["--timeout-worker-healthcheck", "60", "--no-use-colors", "--no-access-log"]
             return [*argv, "--workers", str(workers)]
     raise ServerError(f"{kind!r} is no server here; there are {', '.join(KINDS)}.")
+
+
+class Model(Protocol):
+    """What can be put into a file for a server, as `rest.model.Committee`."""
+
+    def as_file(self) -> AbstractContextManager[str]: ...
+
+
+@contextmanager
+def three_servers(start: Start, model: Model, *, lookup_ms: int = 40) -> Iterator[tuple]:
+    """Flask's own server in debug mode, gunicorn and uvicorn, one worker each, with this model.
+
+    `start` is `services.worker`; a stored picture is `lookup_ms` away. They come up side by side.
+    """
+    kinds = {"flask": "flask", "gunicorn": "flask", "uvicorn": "fastapi"}
+    with ExitStack() as stack:
+        env = {"REST_MODEL": stack.enter_context(model.as_file())}
+        env["REST_LOOKUP_MS"] = str(lookup_ms)
+        running = (
+            served(start, kind, f"mlsys.serving.rest.model:{app}_app()", env=env,
+                   debug=kind == "flask")
+            for kind, app in kinds.items()
+        )  # fmt: skip
+        yield tuple(stack.enter_context(one) for one in running)
 
 
 @contextmanager

@@ -284,6 +284,30 @@ def or_reason(ask: Callable[..., Mapping[str, Any]], *args: Any, **options: Any)
         return str(error)
 
 
+def stale_shares(
+    reader: Worker,
+    phone: Worker,
+    url: str,
+    *,
+    senders: Sequence[int],
+    texts: Sequence[str],
+    fresh: np.ndarray,
+) -> dict[str, float]:
+    """The share of answers that differ from `fresh`, the model's verdicts now, in each workflow.
+
+    The look-up is asked about `senders`, the others about the `texts` that these wrote last.
+    """
+    answers = {
+        "look-up": reader.ask("answer", senders=list(senders)),
+        "device": phone.ask("answer", texts=list(texts)),
+        "service": post(url + "/spam_all", {"texts": list(texts)}),
+    }
+    return {
+        name: float(np.mean((np.array(answer["spam"]) > 0.5) != fresh))
+        for name, answer in answers.items()
+    }
+
+
 @dataclass(frozen=True)
 class Load:
     """A flood: requests in a round, seconds of the best one, answers in all rounds by process."""
