@@ -196,7 +196,7 @@ def time_title(seen: Seen) -> str:
     last = seen.windows.iloc[-1]
     if last["labelled"] < LEAST:
         return f"Accuracy is estimated at {last['estimate']:.1%}; few labels have come"
-    now, fell = f"{last['known']:.1%}", seen.before - last["known_high"]
+    now, fell = f"{last['known']:.1%}", last["usual"] - last["known_high"]
     if fell > BOUND:
         missed = last["estimate_low"] > last["known_high"]
         return f"Accuracy fell to {now}" + (

@@ -77,6 +77,8 @@ class SandboxedProvisioner(LocalProvisioner):
                 self.folder = str(self._place / "work")
                 Path(self.folder).mkdir()
                 Path(self.folder).chmod(0o777)
+        # Killed in the middle of a word, and another user's: IPython would not start over it.
+        remove_tree(Path(self.folder) / ".ipython")
         km = self.parent
         km.connection_file = str(self._place / "sockets" / "k.json")
         if self._isolated:

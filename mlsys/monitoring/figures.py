@@ -227,7 +227,8 @@ def over_time(
 ) -> go.Figure:
     """Accuracy by window, how many columns drifted, and the alerts, on one axis of time.
 
-    `windows` are those of `watch.Watch`; `arrived`, of `labels.as_known`, is each window's accuracy
+    `windows` are those of `watch.Watch`: what is known then is to be held against what is usual for
+    labels that came as early. `arrived`, of `labels.as_known`, is each window's accuracy
     by the labels that have come until now: hollow where fewer than half have. `reference` is the
     accuracy then, and `bound` below it the alert's threshold (shares).
     """
@@ -241,6 +242,12 @@ def over_time(
             line={"color": PURPLE, "width": 3}, customdata=windows["labelled"],
             hovertemplate="%{x|%d %b}: %{y:.1f} % of the %{customdata:,.0f} newest labels that had "
             "come by then<extra></extra>", row=1, col=1,
+        )  # fmt: skip
+        fig.add_scatter(
+            x=at, y=100 * windows["usual"], mode="lines", name="usual at that age",
+            line={"color": PURPLE, "width": 1, "dash": "dot"},
+            hovertemplate="%{x|%d %b}: labels as early as those say %{y:.1f} % in the reference"
+            "<extra></extra>", row=1, col=1,
         )  # fmt: skip
     if arrived is not None and len(arrived):
         _truth(fig, windows, arrived, reference, bound)

@@ -149,12 +149,13 @@ def test_a_folder_that_grows_too_big_ends_the_kernel_and_the_others_cells_run_ag
         assert text_of(session.run(Step("x"))) == "5"
 
 
-def test_a_cell_that_hangs_or_floods_is_interrupted_and_keeps_its_kernel(ask):
+def test_a_cell_that_hangs_or_floods_is_stopped_and_what_it_had_is_kept(ask):
     ask("kept = 1")
     hung = ask("print('so far')\nwhile True: pass", 1.0)
     assert errors(hung)[-1] == "CellTimeoutError" and text_of(hung) == "so far\n"
     flood = ask("while True: print('x' * 10_000)", 60.0)
-    assert errors(flood)[-1] == "CellTimeoutError" and "output" in flood.event
+    # Interrupted after 10 MB, or ended when it has sent 200 before it obeys: whichever is first.
+    assert errors(flood)[-1] in {"CellTimeoutError", "ProcessEnded"} and "MB" in flood.event
     assert len(text_of(flood)) < 1_100_000
     trickle = (
         "import time\nwhile True:\n"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measured import measured
 
 from mlsys import services
 from mlsys.serving.balancing import figures as balancing_figures
@@ -107,6 +108,7 @@ def test_what_cannot_be_simulated_is_said_in_a_sentence(call, says):
 # --- real replicas
 
 
+@measured
 def test_who_fails_fast_draws_the_crowd_and_ejection_sends_it_away():
     least = {"policy": "least_conn"}
     kinds = {
@@ -127,6 +129,7 @@ def test_who_fails_fast_draws_the_crowd_and_ejection_sends_it_away():
     assert [bar.name for bar in fig.data] == list(kinds)
 
 
+@measured
 def test_a_slow_replica_sets_round_robin_s_tail_and_simulation_says_so_too(copies):
     balancing_fronts.tell(copies[3], ms=80)
     kinds = {"round robin": {}, "least connections": {"policy": "least_conn"}}
@@ -140,6 +143,7 @@ def test_a_slow_replica_sets_round_robin_s_tail_and_simulation_says_so_too(copie
     assert list(balancing_fronts.quantiles(runs).columns) == ["p50", "p95", "p99"]
 
 
+@measured
 def test_plain_retries_keep_a_service_down_and_a_budget_lets_it_come_back(copies):
     class Budget:
         tokens = 3.0

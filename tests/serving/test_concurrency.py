@@ -8,6 +8,7 @@ from threading import Lock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measured import measured
 
 from mlsys import services
 from mlsys.serving.concurrency import figures, races, work
@@ -44,6 +45,7 @@ def test_a_task_is_done_by_each_worker_one_after_another_within_the_time(process
             assert all(end <= begin for (_, end), (begin, _) in pairwise(tasks))
 
 
+@measured
 def test_threads_never_execute_bytecode_at_the_same_time():
     tiny = Task("python", work=work.rounds_for("python", 0.00005))
     assert work.both_at_once(work.most_at_once(work.threads, tiny, most=4)) < 0.1
@@ -53,15 +55,17 @@ def under_way_at_once(run):
     turns = sorted(
         turn for tasks in run.tasks for start, end in tasks for turn in ((start, 1), (end, -1))
     )
-    return max(accumulate(step for _, step in turns))
+    return max(accumulate(step for _, step in turns), default=0)
 
 
+@measured
 def test_waits_of_many_workers_overlap_whoever_the_workers_are(processes):
     wait = Task(wait=0.02)
     for way, size in ((work.threads, 8), (processes, 2), (work.coroutines_now, 8)):
         assert any(under_way_at_once(way(wait, size, 0.2)) == size for _ in range(5))
 
 
+@measured
 def test_tasks_that_wait_for_most_of_their_time_are_bounded_by_their_workers(processes):
     ways = {"threads": work.threads, "processes": processes}
     done, bound = work.mixed(ways, 2, 0.9)
@@ -77,6 +81,7 @@ def test_gains_name_each_kind_of_computing_and_each_way():
     assert all(set(gain) == {"threads"} and gain["threads"] > 0 for gain in gains.values())
 
 
+@measured
 def test_a_speed_up_compares_the_best_rounds():
     def three_times(task, workers, seconds):
         done = work.threads(task, 1, seconds).tasks[0]

@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from measured import measured
 
 from mlsys import services
 from mlsys.serving.queues import on_huey as queues_huey
@@ -27,6 +28,7 @@ def kv(valkey):
     client.close()
 
 
+@measured
 def test_the_length_that_is_sampled_is_the_rate_times_the_wait(kv):
     line = asyncio.run(theory.measure(kv, services.worker, (0.2, 0.8), seconds=0.8, seed=1))
     assert 0.5 < line.waiting / line.by_law < 2
