@@ -203,7 +203,8 @@ def _show(seen: Seen) -> None:
             layout.note(
                 "Each point is a window by the labels that have come so far: hollow while fewer "
                 "than half have, red when surely under the threshold. *Known then* is what the "
-                "newest labels of seven windows said at that time."
+                "newest labels of seven windows said at that time; dotted, what labels as early "
+                "say in the reference."
             )
         if seen.not_shown:
             st.header("What is not shown, and why")
