@@ -46,6 +46,7 @@ class _Flow:
         loop = asyncio.get_running_loop()
         faults = self.link.faults(self.direction)
         counts = self.link.counts[self.direction]
+        counts.taken += len(data)
         losses, corrupted = self.fate.next(faults)
         wait = 0.0
         if faults.bandwidth < math.inf:

@@ -99,6 +99,7 @@ class Flow:
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Until the end of the stream, which travels like any byte; raises OSError on a reset."""
+        counts = self.link.counts[self.direction]
         line: asyncio.Queue[tuple[float, bytes | OSError]] = asyncio.Queue()
         room = asyncio.Event()
         held = 0
@@ -111,6 +112,7 @@ class Flow:
                     data = await reader.read(self._appetite())
                     line.put_nowait(self._date(data))
                     held += len(data)
+                    counts.taken += len(data)
                     while held > IN_FLIGHT:
                         room.clear()
                         await room.wait()
@@ -119,7 +121,6 @@ class Flow:
 
         reading = asyncio.create_task(read())
         loop = asyncio.get_running_loop()
-        counts = self.link.counts[self.direction]
         try:
             while True:
                 due, data = await line.get()

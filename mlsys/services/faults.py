@@ -42,7 +42,8 @@ class Faults:
 class Counts:
     """What has passed in one direction so far."""
 
-    bytes: int = 0
+    taken: int = 0  # bytes that its sender has handed over, delivered or not
+    bytes: int = 0  # delivered
     lost: int = 0  # TCP: segments sent again; UDP: datagrams dropped
     corrupted: int = 0
 

@@ -18,15 +18,9 @@ from mlsys.serving.protocols import figures as protocols_figures
 from mlsys.serving.protocols import formats as protocols_formats
 from mlsys.serving.protocols import messages as protocols
 from mlsys.serving.protocols import swarm as protocols_swarm
+from mlsys.serving.protocols.messages import ProtocolError
 from mlsys.serving.protocols.stream import Stream, stream
-from mlsys.serving.protocols.transfer import (
-    ProtocolError,
-    Transfer,
-    _Window,
-    goodputs,
-    mathis,
-    transfer,
-)
+from mlsys.serving.protocols.transfer import Transfer, _Window, goodputs, mathis, transfer
 from mlsys.serving.protocols.web import shop
 
 DATA = bytes(range(256)) * 160

@@ -29,20 +29,6 @@ EXPECTED = {  # lost, doubled
 
 
 @pytest.fixture(scope="module")
-def valkey():
-    with services.valkey() as server:
-        yield server
-
-
-@pytest.fixture
-def kv(valkey):
-    client = valkey.client()
-    yield client
-    client.flushall()
-    client.close()
-
-
-@pytest.fixture(scope="module")
 def crashes(valkey):
     """Every crash test by its name, all run at the same time."""
     kv = valkey.client()

@@ -14,20 +14,6 @@ from mlsys.serving.queues.dying import balance_after
 from mlsys.serving.queues.runs import QueueError, Step
 
 
-@pytest.fixture(scope="module")
-def valkey():
-    with services.valkey() as server:
-        yield server
-
-
-@pytest.fixture
-def kv(valkey):
-    client = valkey.client()
-    yield client
-    client.flushall()
-    client.close()
-
-
 @measured
 def test_the_length_that_is_sampled_is_the_rate_times_the_wait(kv):
     line = asyncio.run(theory.measure(kv, services.worker, (0.2, 0.8), seconds=0.8, seed=1))

@@ -2,6 +2,8 @@ import math
 import os
 import socket
 import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import numpy as np
@@ -242,11 +244,35 @@ def test_a_request_says_how_long_its_body_is_in_bytes():
     assert rest_client.compose("GET", "/", token="").count(b"Authorization") == 0
 
 
+def test_an_answer_is_lost_and_not_the_request_however_slow_the_service_is():
+    began, ended = [], []
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self):
+            began.append(time.monotonic())
+            time.sleep(0.3)
+            self.send_response(204)
+            self.end_headers()
+            ended.append(time.monotonic())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever).start()
+        with services.proxy(server.server_port) as wire:
+            made = rest_client.until_answered(wire, "t", "POST", "/", {}, timeout=0.1)
+        server.shutdown()
+    assert (made[0].kind, made[-1].kind) == ("no answer", "answered")
+    assert len(began) == len(made)
+    assert began[1] >= ended[0]
+
+
 def test_who_gets_no_answer_asks_again_and_gives_up_in_the_end():
     deaf = socket.create_server(("127.0.0.1", 0))
     link = services.proxy(deaf.getsockname()[1])
     with deaf, link as wire, pytest.raises(TimeoutError, match="2 times no answer"):
-        rest_client.until_answered(wire, "t", "PUT", "/t", {}, timeout=0.01, tries=2)
+        rest_client.until_answered(wire, "t", "PUT", "/t", {}, timeout=0.01, tries=2, patience=0.1)
 
 
 def test_an_answer_without_end_is_not_read_to_its_end():

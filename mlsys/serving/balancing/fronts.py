@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from mlsys.serving.balancing.tracing import WORK_MS, as_events, new_trace, spans_of
-from mlsys.serving.load.generator import LoadResult, Request, open_loop
+from mlsys.serving.load import LoadResult, Request, open_loop
 from mlsys.serving.timeline import Event
 
 APP = "mlsys.serving.balancing.replica:app"

@@ -16,7 +16,7 @@ from random import Random
 import numpy as np
 import pandas as pd
 
-from mlsys.serving.load.generator import LoadResult
+from mlsys.serving.load import LoadResult
 
 POLICIES = ("round robin", "random", "random of two", "least connections")
 MOST_SERVERS, MOST_REQUESTS = 100_000, 1_000_000

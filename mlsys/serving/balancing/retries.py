@@ -17,7 +17,7 @@ import aiohttp
 import numpy as np
 import pandas as pd
 
-from mlsys.serving.load.generator import LoadResult, open_loop
+from mlsys.serving.load import LoadResult, open_loop
 
 AT_ONCE = 400  # requests of one way under way at the same time
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import redis.asyncio as redis
 
-from mlsys.serving.load.generator import LoadResult, open_loop
+from mlsys.serving.load import LoadResult, open_loop
 from mlsys.serving.timeline import Event
 
 CURES = (

@@ -18,7 +18,7 @@ from random import Random
 
 from mlsys.serving.concurrency.servers import HOST, PICTURE, Serving, raise_file_limit, serving
 from mlsys.serving.concurrency.work import ConcurrencyError
-from mlsys.serving.load.generator import LoadResult, Tcp, closed_loop
+from mlsys.serving.load import LoadResult, Tcp, closed_loop
 
 AT_ONCE = 8  # requests under way
 BATCH = 200  # connections opened together

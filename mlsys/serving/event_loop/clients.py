@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mlsys.serving.event_loop.servers import HOST, Running
-from mlsys.serving.load.generator import LoadResult, Tcp, open_loop
+from mlsys.serving.load import LoadResult, Tcp, open_loop
 
 LINE = b"hello\n"
 MOST_CLIENTS = 2000

@@ -30,26 +30,12 @@ from mlsys.serving.load.arrivals import (
     check_trace,
     fixed,
     poisson,
-    steps,
 )
 from mlsys.serving.load.engine import Record, precise_loop, send_closed, send_open
 from mlsys.serving.load.process import in_own_process
 from mlsys.serving.load.result import LoadResult, summarise
 from mlsys.serving.load.senders import as_cycle, is_async, with_index
 from mlsys.serving.load.targets import Request, Tcp
-
-__all__ = [
-    "LoadError",
-    "LoadResult",
-    "Request",
-    "Tcp",
-    "closed_loop",
-    "fixed",
-    "open_loop",
-    "poisson",
-    "run_now",
-    "steps",
-]
 
 T = TypeVar("T")
 _MOST_CONNECTIONS = 20_000

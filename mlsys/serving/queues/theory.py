@@ -17,7 +17,7 @@ from threading import Event
 import numpy as np
 import redis.asyncio
 
-from mlsys.serving.load.generator import LoadResult, open_loop
+from mlsys.serving.load import LoadResult, open_loop
 from mlsys.serving.queues.runs import (
     MODULE,
     QueueError,

@@ -10,7 +10,7 @@ import json
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from mlsys.serving.load.generator import Request, closed_loop, run_now
+from mlsys.serving.load import Request, closed_loop, run_now
 from mlsys.serving.rest import metrics as rest_metrics
 from mlsys.serving.rest.servers import WebServer, in_thread, wait_until
 from mlsys.serving.timeline import Event
@@ -84,33 +84,53 @@ def until_answered(
     *,
     timeout: float = 0.5,
     tries: int = 5,
+    patience: float = 20.0,
 ) -> list[Event]:
-    """Send {"title": row} through `wire`, whose way back is cut until the first timeout.
+    """Send {"title": row} through `wire`, whose way back is cut once the client is connected.
 
-    Asks again while no answer comes. One Event an attempt, "no answer" or "answered"; raises
-    TimeoutError when the last try had none either.
+    The request arrives and the first answer never does; the link is mended when the client has
+    timed out and the service has answered, for which it has `patience` seconds, and then it asks
+    again. One Event an attempt, "no answer" or "answered"; raises TimeoutError when the last try
+    had none either.
     """
     made: list[Event] = []
+    back = wire.counts["to_client"]
+    opened, taken = wire.connections, back.taken
     headers = {"Authorization": f"Bearer {TOKEN}", **headers}
-    wire.cut("to_client")
+
+    def cut(happened: str, _: object) -> None:
+        # A cut link lets no new connection through: the proxy must have this one first.
+        if happened == "connection.connect_tcp.complete" and not made:
+            _wait(lambda: wire.connections > opened, patience)
+            wire.cut("to_client")
+
     try:
         with httpx.Client(timeout=timeout, headers=headers) as client:
             for _ in range(tries):
                 begun, kind = perf_counter(), "answered"
                 try:
                     url = f"http://{wire.host}:{wire.port}{path}"
-                    client.request(method, url, json={"title": row})
+                    told = {"title": row}
+                    client.request(method, url, json=told, extensions={"trace": cut})
                 except httpx.TransportError:
                     kind = "no answer"
                 made.append(Event(row, begun, perf_counter(), kind))
                 if kind == "answered":
                     return made
+                _wait(lambda: back.taken > taken, patience)
                 wire.heal()
                 timeout *= 2  # a busy machine gets the time that it needs
                 client.timeout = httpx.Timeout(timeout)
     finally:
         wire.heal()
     raise TimeoutError(f"{tries} times no answer to {method} {path}.")
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> None:
+    """Until it holds, or for so long."""
+    end = perf_counter() + seconds
+    while not condition() and perf_counter() < end:
+        sleep(0.005)
 
 
 def session(url: str, token: str = TOKEN) -> httpx.Client:

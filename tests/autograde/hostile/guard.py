@@ -91,12 +91,22 @@ def processes_of(user: int) -> list[str]:
     return found
 
 
-def children() -> list[str]:
-    """What this process, as the one that inherits orphans, still has below it."""
-    found = []
-    for listing in Path("/proc/self/task").glob("*/children"):
-        found += listing.read_text().split()
-    return found
+def children(patience: float = 10.0) -> list[str]:
+    """Numbers and commands of what this process, which inherits orphans, has below it for good.
+
+    What has ended is reaped; what is just ending has `patience` seconds.
+    """
+    end = time.monotonic() + patience
+    while True:
+        found = []
+        for listing in Path("/proc/self/task").glob("*/children"):
+            for number in listing.read_text().split():
+                with contextlib.suppress(OSError):
+                    if os.waitpid(int(number), os.WNOHANG)[0] == 0:
+                        found.append(f"{number} {Path(f'/proc/{number}/comm').read_text().strip()}")
+        if not found or time.monotonic() > end:
+            return found
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":
