@@ -3,10 +3,12 @@ gradebook is written here, by one process. The workers must see the course's fol
 path (a network disk) and have this package and what the assignment imports.
 """
 
+import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from autograde import early
 from autograde.workers import Job, WorkerError
 
 _ready: dict[str, tuple[Any, Callable[[Job], Any]]] = {}
@@ -30,7 +32,8 @@ class ClusterPool:
             self.client = Client(address, timeout=_PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
             raise WorkerError(f"No Dask scheduler answers at {address}: {error}.") from None
-        self.prepare, self.arguments = prepare, arguments
+        # Told as bytes, which a worker reads once it can import soon.
+        self.told = pickle.dumps((prepare, arguments))
         self.run_id = f"{id(self)}-{self.client.id}"
         if not self.client.scheduler_info(n_workers=-1)["workers"]:
             self.client.close()
@@ -52,9 +55,8 @@ class ClusterPool:
         futures = {}
         for job in jobs:
             future = self.client.submit(
-                _do, self.run_id, self.prepare, self.arguments, job, pure=False,
-                retries=_MOST_TRIES,
-            )  # fmt: skip
+                _do, self.run_id, self.told, job, pure=False, retries=_MOST_TRIES
+            )
             futures[future] = job
             started(job)
         with self.client.as_current():
@@ -69,10 +71,12 @@ class ClusterPool:
             yield futures.pop(future), answer
 
 
-def _do(run: str, prepare: Callable[..., Any], arguments: tuple[Any, ...], job: Job) -> Any:
+def _do(run: str, told: bytes, job: Job) -> Any:
     """On a worker: make what jobs need once, then do one at a time."""
     with _lock:
         if run not in _ready:
+            with early.lean():
+                prepare, arguments = pickle.loads(told)  # our own process wrote it
             context = prepare(*arguments)
             _ready[run] = (context, context.__enter__())
         return _ready[run][1](job)

@@ -9,19 +9,24 @@ import gc
 import importlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from autograde.protect import kept, names
+from autograde.provisioner import needs
 
-_GRAMMAR = "rfc3987_syntax"
-_EXTENSIONS = tuple(
-    f"nbgrader.server_extensions.{name}"
-    for name in ("assignment_list", "course_list", "validate_assignment", "formgrader")
-)
+_FORMATS = ("rfc3987_syntax", "rfc3986_validator", "isoduration")
+_SELDOM = {  # what nbgrader imports for others, and the functions of it that it binds by name
+    "requests": (),
+    "setuptools.archive_util": ("unpack_archive", "unpack_tarfile", "unpack_zipfile"),
+    **{
+        f"nbgrader.server_extensions.{name}": ("load_jupyter_server_extension",)
+        for name in ("assignment_list", "course_list", "validate_assignment", "formgrader")
+    },
+}
 
 
 def start(course: Path, assignment: str) -> None:
@@ -36,12 +41,14 @@ def start(course: Path, assignment: str) -> None:
 
 
 def wanted(source: Path) -> Iterator[tuple[str, ...]]:
-    """What each notebook in a source folder imports, in order."""
+    """What each notebook in a source folder imports, in order, if it runs in a warm process."""
     for path in sorted(source.glob("*.ipynb")):
         try:
-            cells = json.loads(path.read_bytes())["cells"]
-            texts = [_text(cell) for cell in cells if cell["cell_type"] == "code"]
-        except (OSError, ValueError, KeyError, TypeError):
+            notebook = json.loads(path.read_bytes())
+            if needs.wants_kernel(SimpleNamespace(metadata=notebook.get("metadata", {}))):
+                continue
+            texts = [_text(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # whoever reads it next says what is wrong
         modules = [module for text in texts for module in names.imported_modules(text)]
         yield tuple(dict.fromkeys(modules))
@@ -56,16 +63,19 @@ def _text(cell: dict[str, Any]) -> str:
 def lean() -> Iterator[None]:
     """Import nbgrader, and within the context what else grading needs, in less than half the time.
 
-    Two things are left away. jsonschema builds a parser of web addresses for a format that occurs
-    in no notebook: half of all the time. nbgrader itself imports its extensions of the Jupyter
-    server for the one who might start that server. Both are as usual for whoever imports them
-    later. And the garbage collector rests, since nothing imported is garbage: a sixth of the time.
+    Two things are left away. jsonschema loads grammars of addresses and durations for formats that
+    occur in no notebook: half of all the time. nbgrader itself imports its extensions of the
+    Jupyter server, JupyterHub's client and setuptools' archives, which no grading uses: a tenth.
+    All are as usual for whoever asks for them later. And the garbage collector rests, since
+    nothing imported is garbage: a sixth of the time.
     """
     collected = gc.isenabled()
     gc.disable()
     try:
-        _import_without({_GRAMMAR: None}, "jsonschema")
-        _import_without({name: _stand_in(name) for name in _EXTENSIONS}, "nbgrader")
+        _import_without(dict.fromkeys(_FORMATS), "jsonschema")
+        _import_without(
+            {name: _stand_in(name, *of) for name, of in _SELDOM.items()}, "nbgrader.api"
+        )
         yield
     finally:
         if collected:
@@ -73,27 +83,41 @@ def lean() -> Iterator[None]:
             gc.enable()
 
 
-def _import_without(stand_ins: dict[str, ModuleType | None], module: str) -> None:
-    """Import `module` while others stand in for parts of it (None: cannot be imported). One that
-    does not go without them is left to its user to import, who then gets it whole.
+def _import_without(stand_ins: Mapping[str, ModuleType | None], module: str) -> None:
+    """Import `module` while others stand in for parts of it (None: cannot be imported), unless
+    those are there already. One that does not go without them is left to its user to import, who
+    then gets it whole.
     """
-    if module in sys.modules or any(name in sys.modules for name in stand_ins):
+    if module in sys.modules:
         return
+    stand_ins = {name: part for name, part in stand_ins.items() if name not in sys.modules}
     sys.modules.update(stand_ins)  # type: ignore[arg-type]
     try:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     finally:
-        for name in stand_ins:
-            del sys.modules[name]
+        for name, part in stand_ins.items():
+            if sys.modules.get(name) is part:
+                sys.modules.pop(name, None)
 
 
-def _stand_in(name: str) -> ModuleType:
-    """A server extension that is imported when the server loads it."""
+def _stand_in(name: str, *functions: str) -> ModuleType:
+    """A module that is imported when one of its `functions` is called, or when anything else of it
+    is asked for.
+    """
     module = ModuleType(name)
 
-    def load_jupyter_server_extension(app: Any) -> Any:
-        return importlib.import_module(name).load_jupyter_server_extension(app)
+    def attribute(wanted: str) -> Any:
+        if wanted.startswith("__"):
+            raise AttributeError(wanted)  # the importing machinery looks around
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), wanted)
 
-    module.load_jupyter_server_extension = load_jupyter_server_extension  # type: ignore[attr-defined]
+    def later(function: str) -> Callable[..., Any]:
+        return lambda *args, **options: attribute(function)(*args, **options)
+
+    for function in functions:
+        setattr(module, function, later(function))
+    module.__getattr__ = attribute  # type: ignore[method-assign]
     return module

@@ -56,7 +56,7 @@ _lock = threading.Lock()
 class ProtectedExecute(Execute):
     """Runs the student's cells in a sandbox and the tests outside of it."""
 
-    memory = Integer(4_000_000_000, help="Bytes of memory of each process.").tag(config=True)
+    memory = Integer(4_000_000_000, help="Bytes of memory of a submission.").tag(config=True)
     processes = Integer(64, help="Processes and threads of a submission.").tag(config=True)
     folder_bytes = Integer(500_000_000, help="Bytes a submission may write.").tag(config=True)
     restarts = Integer(5, help="How often an ended submission goes on.").tag(config=True)

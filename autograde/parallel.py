@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -321,10 +320,3 @@ def _is_mine(folder: Path) -> bool:
     return not folder.is_symlink() and (
         not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
     )
-
-
-def throughput(root: Path, assignment: str, *, jobs: int | None = None) -> tuple[int, float]:
-    """For benchmarks: grade everything anew without feedback; submissions and seconds."""
-    start = perf_counter()
-    rows = grade_class(root, assignment, jobs=jobs, force=True, feedback=False)
-    return len(rows), perf_counter() - start

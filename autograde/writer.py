@@ -127,7 +127,7 @@ class Writer:
         if self.penalties:
             self.penalties.init_plugin()
 
-    def write(self, marks: Marks, *, feedback: bool = False) -> None:
+    def write(self, marks: Marks) -> None:
         """Gradebook, graded notebook, ledger: in this order."""
         with self.engine.begin() as connection:
             submission = self._submission(connection, marks)
@@ -148,7 +148,6 @@ class Writer:
             marks.repairs,
             marks.quarantined,
             marks.seconds,
-            feedback,
         )
         ledger.write(self.root, self.sheet.assignment, marks.student, entry)
 

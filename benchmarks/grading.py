@@ -55,6 +55,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.figure and not chosen.large:
         parser.error("--figure draws what --large measures; give both")
+    if chosen.figure:
+        chosen.figure.parent.mkdir(parents=True, exist_ok=True)
     count, theirs, rounds = (20, 2, 1) if chosen.quick else (100, 6, 2)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -68,6 +70,8 @@ def main() -> int:
         turns = take_turns(courses, count, theirs, rounds)
         figures = compare(turns)
         if chosen.large:
+            for figure in figures:  # what follows may be cut short
+                print(figure.name, figure.value, figure.note, file=sys.stderr, flush=True)
             runs = [our_class(courses["ours"], size) for size in SIZES]
             figures += growth(runs)
             if chosen.figure:

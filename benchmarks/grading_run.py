@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 ASSIGNMENT = "hw"
+TOLD_EVERY = 100  # submissions: who waits for thousands sees how far it is
 
 
 def cpu() -> float:
@@ -36,11 +37,18 @@ def ours(course: Path, jobs: int | None) -> dict:
 
     early.start(course, ASSIGNMENT)
     with early.lean():
-        from autograde.parallel import Watch, grade_class
+        from autograde.parallel import StudentResult, Watch, grade_class
     from autograde.protect import kept
 
-    imported, before, first = time.perf_counter(), cpu(), []
-    watch = Watch(started=lambda student: first.append(time.time()))
+    imported, before, first, done = time.perf_counter(), cpu(), [], []
+
+    def finished(row: StudentResult) -> None:
+        done.append(row)
+        if len(done) % TOLD_EVERY == 0:
+            spent = time.perf_counter() - imported
+            print(f"ours, {len(done):,} graded after {spent:.0f} s", file=sys.stderr, flush=True)
+
+    watch = Watch(started=lambda student: first.append(time.time()), finished=finished)
     rows = grade_class(course, ASSIGNMENT, jobs=jobs, force=True, feedback=False, watch=watch)
     seconds = time.perf_counter() - imported
     kept.close_all()  # processor time counts here once the warm process has ended
@@ -82,23 +90,25 @@ def _age() -> float:
     return time.time() - psutil.Process().create_time()
 
 
-def bytecode() -> dict[str, str]:
-    """An environment in which Python keeps bytecode; the first time, that of the graders' imports
-    is made beforehand."""
+def keep_bytecode(modules: str) -> None:
+    """If this Python keeps no bytecode, run the program anew in one that does and end with it: else
+    every process would compile all that it imports, again. The first time, bytecode of `modules`
+    is made beforehand.
+    """
+    if not sys.dont_write_bytecode:
+        return
     place = Path.home() / ".cache/mlsys/bytecode"
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env["PYTHONPYCACHEPREFIX"] = str(place)
-    if not place.is_dir():
-        modules = "autograde.parallel, ipykernel.kernelapp, pandas, sklearn.linear_model"
+    if not place.joinpath(*Path(sys.prefix).parts[1:]).is_dir():  # where it mirrors our libraries
         command = [sys.executable, "-c", f"import {modules}"]
         subprocess.run(command, env=env, check=True, timeout=600)
-    return env
+    again = [sys.executable, *sys.argv]
+    sys.exit(subprocess.run(again, env=env, check=False).returncode)
 
 
 if __name__ == "__main__":
-    if sys.dont_write_bytecode:  # else every process would compile all that it imports, again
-        again = [sys.executable, __file__, *sys.argv[1:]]
-        sys.exit(subprocess.run(again, env=bytecode(), check=False).returncode)
+    keep_bytecode("autograde.parallel, ipykernel.kernelapp, pandas, sklearn.linear_model")
     scripts = sysconfig.get_path("scripts")  # alembic, which nbgrader calls, and the kernel
     os.environ["PATH"] = os.pathsep.join([scripts, os.environ.get("PATH", "")])
     kind, place, *more = sys.argv[1:]

@@ -17,6 +17,7 @@ from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.estimation import calibrate, estimate_accuracy
 from mlsys.monitoring.intervals import wilson
 from mlsys.monitoring.quality import Checks, TableCheck
+from mlsys.monitoring.text_measures import are_texts
 
 # The page's words for what a column means, and names by which such columns usually go.
 ROLES = {
@@ -107,9 +108,13 @@ def _judged(
 
 
 def _key(column: pd.Series) -> bool:
-    """Whether the column names its rows: whole numbers or texts, none twice."""
+    """Whether the column names its rows: whole numbers or words, none twice. Texts of several words
+    are judged as such."""
     fits = pd.api.types.is_integer_dtype(column) or not pd.api.types.is_numeric_dtype(column)
-    return bool(fits and len(column) > 1 and column.is_unique)
+    if not (fits and len(column) > 1 and column.is_unique):
+        return False
+    text = pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column)
+    return not (text and are_texts(column.astype(str).tolist(), len(column)))
 
 
 def _has(rows: pd.DataFrame, roles: Mapping[str, str], *wanted: str) -> bool:

@@ -1,14 +1,11 @@
 """What the page *Model monitoring* says: its verdict, its one number, its lists, in words."""
 
-import math
 from dataclasses import dataclass
-
-import pandas as pd
 
 from dashboards.address import quoted
 from dashboards.monitoring_seen import BOUND, Seen
 from mlsys.monitoring.estimation import CANNOT_SEE
-from mlsys.monitoring.verdict_report import Verdict
+from mlsys.monitoring.verdict_report import Verdict, title_of
 
 BLIND = (
     CANNOT_SEE,
@@ -152,22 +149,14 @@ def column_label(one: Verdict) -> str:
 def column_title(one: Verdict) -> str:
     """What to see in a column's figure, in plain text."""
     name = cut(one.column, 28)
-    if math.isnan(one.move.distance):
+    if not one.move.m:
         return f"{name} has no values any more"
-    far = f"{100 * one.move.distance:.0f}"
     if not one.drifted:
-        return f"{name} stays where it was: {far} points at most"
-    if abs(one.move.missing[1] - one.move.missing[0]) > one.move.distance:
+        return f"{name} stays where it was: {100 * one.move.distance:.0f} points at most"
+    gaps = abs(one.move.missing[1] - one.move.missing[0])
+    if not gaps <= max(one.move.distance, one.move.unseen):
         return f"{name}: {one.move.missing[1]:.0%} of its values are missing"
-    if one.move.kind == "category":
-        return f"{name}: the share of {cut(str(one.move.where), 16)!r} moved by {far} points"
-    return f"{name}: {far} % of the rows moved across {_place(one)}"
-
-
-def _place(one: Verdict) -> str:
-    if one.move.kind == "time":
-        return f"{pd.Timestamp(one.move.where, unit='s'):%d %b %Y}"
-    return f"{one.move.where:.4g}"
+    return f"{name}: {title_of(one.move)}"
 
 
 def below(one: Verdict) -> str:

@@ -55,6 +55,8 @@ def environment(root: Path, *, instructor: bool) -> dict[str, str]:
         "JUPYTER_CONFIG_DIR": str(own),
         "JUPYTERLAB_WORKSPACES_DIR": str(own / ("instructor" if instructor else "student")),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        # Threads of two kernels that wait by spinning take the cores from each other.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         # nbgrader calls alembic by its name.
         "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", ""),
     }

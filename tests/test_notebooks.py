@@ -358,8 +358,16 @@ def test_the_command_ends_with_a_table_names_failures_and_has_status_1(ran, mlsy
 
 def test_a_cached_set_starts_no_process(ran, mlsys_run):
     said = mlsys_run(ran[0], "0", "--json")
-    (outcome,) = json.loads(said.output)
+    (outcome,) = json.loads(said.stdout)
     assert said.exit_code == 0 and outcome["verdict"] == "cached"
+
+
+def test_with_json_the_outcomes_are_on_stdout_and_a_line_for_each_lesson_on_stderr(ran, mlsys_run):
+    said = mlsys_run(ran[0], "0", "1", "--json")
+    assert said.exit_code == 1
+    verdicts = [outcome["verdict"] for outcome in json.loads(said.stdout)]
+    assert verdicts == ["cached", "failed"]
+    assert re.fullmatch(r"failed +01_fails \([\d.]+ s\)\n", said.stderr)
 
 
 @pytest.mark.parametrize(

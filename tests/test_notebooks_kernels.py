@@ -65,6 +65,12 @@ numpy.left = "by the first"
 os.chdir("/")
 import wave
 """
+MULTIPLIES = """
+# %%
+import json, pathlib
+import numpy, sklearn.linear_model, threadpoolctl
+pathlib.Path("pools.json").write_text(json.dumps(threadpoolctl.threadpool_info()))
+"""
 KILLED = "# %%\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
 KILLS_PARENT = "# %%\nimport os, signal, time\nos.kill(os.getppid(), 9)\ntime.sleep(300)\n"
 QUIET = "# %%\nquiet = True\n"
@@ -116,7 +122,7 @@ def plain(tmp_path_factory):
     root = tmp_path_factory.mktemp("plain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLSYS_WARM", "0")
-        (outcome,) = run(workbook(root, {"00_a": TELLS}), root=root)
+        (outcome,) = run(workbook(root, {"00_a": TELLS}), root=root, jobs=1)
     assert outcome.verdict == "passed", outcome.sentence()
     return told(root)[0]
 
@@ -178,6 +184,30 @@ def test_a_forked_kernel_says_the_same_of_itself_as_one_started_plainly(forked, 
     assert set(plain["alike"]["variables"]) - {"MLSYS_WARM"} == set(alike["variables"])
 
 
+@pytest.mark.parametrize(
+    "warmth, asked, jobs",
+    [
+        pytest.param("1", None, os.cpu_count(), marks=forked_here),
+        ("0", None, os.cpu_count()),
+        ("0", "1", 1),
+    ],
+)
+def test_a_lesson_multiplies_with_its_slots_share_of_the_cores_or_what_a_person_has_set(
+    tmp_path, monkeypatch, warmth, asked, jobs
+):
+    monkeypatch.setenv("MLSYS_WARM", warmth)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    lessons = workbook(tmp_path, {"00_a": MULTIPLIES, "01_b": QUIET})
+    first, _ = run(lessons, root=tmp_path, jobs=jobs)
+    assert first.verdict == "passed", first.sentence()
+    pools = json.loads((tmp_path / "notebooks/a_start/pools.json").read_text(encoding="utf-8"))
+    assert {pool["user_api"] for pool in pools} == {"blas", "openmp"}
+    assert {pool["num_threads"] for pool in pools} == {1}
+
+
 @forked_here
 def test_a_forked_kernel_watches_its_parent_and_shows_its_runs_mark(forked):
     first, second = forked
@@ -187,16 +217,16 @@ def test_a_forked_kernel_watches_its_parent_and_shows_its_runs_mark(forked):
 
 @forked_here
 def test_a_daemon_that_a_kernel_forks_is_found_by_the_mark(tmp_path):
-    daemon, quiet = run(
-        workbook(tmp_path, {"00_daemon": FORKS_DAEMON, "01_quiet": QUIET}), root=tmp_path, jobs=1
+    quiet, daemon = run(  # the last begins first
+        workbook(tmp_path, {"00_quiet": QUIET, "01_daemon": FORKS_DAEMON}), root=tmp_path, jobs=1
     )
     assert daemon.verdict == "leaked" and "left 1 running" in daemon.error
     assert quiet.verdict == "passed", quiet.sentence()
 
 
 def test_a_kernel_that_is_killed_is_reported_and_the_next_one_runs(tmp_path):
-    killed, quiet = run(
-        workbook(tmp_path, {"00_killed": KILLED, "01_quiet": QUIET}), root=tmp_path, jobs=1
+    quiet, killed = run(  # the last begins first
+        workbook(tmp_path, {"00_quiet": QUIET, "01_killed": KILLED}), root=tmp_path, jobs=1
     )
     assert killed.verdict == "failed" and "DeadKernelError" in killed.error
     assert quiet.verdict == "passed", quiet.sentence()
@@ -204,8 +234,8 @@ def test_a_kernel_that_is_killed_is_reported_and_the_next_one_runs(tmp_path):
 
 @forked_here
 def test_when_the_process_that_forks_is_killed_kernels_start_plainly(tmp_path):
-    kills, tells = run(
-        workbook(tmp_path, {"00_kills": KILLS_PARENT, "01_tells": TELLS}), root=tmp_path, jobs=1
+    tells, kills = run(  # the last begins first
+        workbook(tmp_path, {"00_tells": TELLS, "01_kills": KILLS_PARENT}), root=tmp_path, jobs=1
     )
     assert kills.verdict == "failed" and "DeadKernelError" in kills.error
     assert tells.verdict == "passed", tells.sentence()
@@ -247,8 +277,9 @@ def test_a_loop_that_is_timed_out_keeps_what_came_before_it(tmp_path):
     assert "said before" in outcome.executed.read_text(encoding="utf-8")
 
 
-def test_the_lesson_that_took_longest_begins_first(tmp_path):
-    lessons = workbook(tmp_path, {"00_short": QUIET, "01_long": QUIET, "02_new": QUIET})
+def test_what_was_never_run_begins_first_the_last_before_the_others_then_the_longest(tmp_path):
+    names = ("00_short", "01_long", "02_new", "03_new")
+    lessons = workbook(tmp_path, dict.fromkeys(names, QUIET))
     for lesson, seconds in zip(lessons, (5, 50), strict=False):
         record = tmp_path / ".mlsys/executed/a_start" / f"{lesson.stem}.json"
         record.parent.mkdir(parents=True, exist_ok=True)
@@ -260,7 +291,7 @@ def test_the_lesson_that_took_longest_begins_first(tmp_path):
         jobs=1,
         on_event=lambda lesson, what, _: began.append(lesson.stem) if what == "start" else None,
     )
-    assert began == ["02_new", "01_long", "00_short"]
+    assert began == ["03_new", "02_new", "01_long", "00_short"]
     assert [outcome.notebook for outcome in outcomes] == lessons
 
 

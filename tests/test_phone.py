@@ -3,14 +3,17 @@
 import asyncio
 import io
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from leftovers import await_gone
 from PIL import Image
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
 from telegram.ext import Application, CallbackQueryHandler, MessageHandler, filters
@@ -221,6 +224,13 @@ def test_the_picture_shows_edits_in_place_and_photos_in_themselves(telegram) -> 
 # The panel
 
 
+async def until(so: Callable[[], bool]) -> None:
+    """Let the loop bring the panel up to date: the chat changes in the server's thread."""
+    async with asyncio.timeout(30):
+        while not so():
+            await asyncio.sleep(0.005)
+
+
 def panel_of(phone: Phone) -> Panel:
     data, _ = phone._repr_mimebundle_()
     assert data["text/html"].startswith("<div") and "widget-view" in " ".join(data)
@@ -242,7 +252,7 @@ def test_the_panel_says_taps_and_sends_photos_for_its_user(telegram) -> None:
             size = await phone.reply()
             panel._done(panel, {"kind": "say", "text": "why", "reply_to": 2}, [])
             await phone.reply()
-            await asyncio.sleep(0)  # the loop's turn to bring the panel up to date
+            await until(lambda: len(panel.bubbles) >= 6 and panel.bubbles[-1]["bot"])
             return panel, answer, edit, size
 
     panel, answer, edit, size = asyncio.run(use())
@@ -286,15 +296,13 @@ def test_the_panel_shows_whether_anybody_is_there() -> None:
             async with bots.running(spam_bot(api)):
                 phone.say("hello")
                 await phone.reply()
-                await asyncio.sleep(0)
-                seen.append(panel.status)
+                await until(lambda: panel.status == "bot")
                 api.chats.show_action(phone.chat_id)
-                await asyncio.sleep(0)
-                seen.append(panel.status)
-        await asyncio.sleep(0)
-        return [*seen, panel.status]
+                await until(lambda: panel.status == "typing…")
+        await until(lambda: panel.status == "server stopped")
+        return seen
 
-    assert asyncio.run(use()) == ["not started", "bot", "typing…", "server stopped"]
+    assert asyncio.run(use()) == ["not started"]
 
 
 def test_who_types_to_a_stopped_server_is_told_and_nothing_is_said() -> None:
@@ -338,8 +346,6 @@ asyncio.run(main())
         port = int(kernel.stdout.readline())
         family = [psutil.Process(kernel.pid), *psutil.Process(kernel.pid).children(recursive=True)]
         kernel.kill()
-    assert psutil.wait_procs(family, timeout=20)[1] == []
+    await_gone(family)
     with pytest.raises(OSError):
-        import socket
-
         socket.create_connection(("127.0.0.1", port), timeout=5).close()

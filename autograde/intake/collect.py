@@ -182,7 +182,6 @@ def _unpack(archive, student: str, person: _Person, fresh: Path) -> Collected:
 def _inner(name: str, data: bytes) -> list[tuple[str, bytes]]:
     """The files of an archive in the archive; one within that stays packed."""
     with open_zip(io.BytesIO(data), name) as archive:
-        found: list[tuple[str, bytes]] = []
         room = _MOST_BYTES
         good: list[Entry] = []
         for entry in entries(archive):
@@ -192,8 +191,7 @@ def _inner(name: str, data: bytes) -> list[tuple[str, bytes]]:
             good.append(entry)
         if room < 0 or len(good) > _MOST_FILES:
             raise BundleError(f"{shown(name)} unpacks to more than {_MOST_BYTES / 1e6:.0f} MB.")
-        found = [(entry.path, unpack(archive, entry)) for entry in good]
-    return found
+        return [(entry.path, unpack(archive, entry)) for entry in good]
 
 
 def _write(folder: Path, path: str, data: bytes, written: dict[str, str], notes: list[str]) -> None:

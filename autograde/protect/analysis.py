@@ -4,6 +4,7 @@ to write it instead.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +16,12 @@ from autograde.provisioner import needs
 
 _MANY_CALLS = 20_000
 _VERDICTS = {"equals", "is_correct", "is_valid", "check", "verify", "passed", "test", "validate"}
-_HIDDEN_LABELS = ("y_test", "y_true", "y_hidden", "expected", "answer", "truth", "labels_test")
+_SCORES = {"score", "evaluate", "accuracy"}
+_HIDDEN_LABELS = re.compile(
+    r"(y|labels?|targets?)_(test|true|hidden|eval|holdout)|(expected|answers?|truth|gold)(_\w+)?"
+)
+_RANGES = ("range", "np.arange", "numpy.arange")
+_ORDERS = ast.Gt | ast.GtE | ast.Lt | ast.LtE
 _ASK_FOR_KERNEL = (
     "A real kernel runs it, with all tests of the notebook unprotected, if the notebook has in its "
     'metadata "autograde": {"real_kernel": true}.'
@@ -102,6 +108,7 @@ class _Reader:
         self.cell, self.facts, self.write_back = cell, facts, write_back
 
     def read(self, tree: ast.Module) -> Iterator[Finding]:
+        self.assigned = _assigned(tree)
         for node in ast.walk(tree):
             check = getattr(self, f"on_{type(node).__name__.lower()}", None)
             if check is not None:
@@ -115,30 +122,56 @@ class _Reader:
         return any(isinstance(n, ast.Name) and n.id in self.facts.names for n in ast.walk(node))
 
     def on_assert(self, node: ast.Assert) -> Iterator[Finding]:
-        test = node.test
+        yield from self.judged(node, node.test, holds=True)
+
+    def on_if(self, node: ast.If) -> Iterator[Finding]:
+        """`if wrong: raise` asserts that it is not wrong."""
+        if isinstance(node.body[-1], ast.Raise) and not node.orelse:
+            yield from self.judged(node, node.test, holds=False)
+
+    def judged(self, node: ast.AST, test: ast.AST, *, holds: bool) -> Iterator[Finding]:
+        """What decides a test that passes when the expression is true, or is not (`holds`)."""
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            compared = test.operand
-            if isinstance(compared, ast.Compare) and isinstance(
-                compared.ops[0], ast.Gt | ast.GtE | ast.Lt | ast.LtE
-            ):
+            yield from self.judged(node, test.operand, holds=not holds)
+        elif isinstance(test, ast.BoolOp):
+            for part in test.values:
+                yield from self.judged(node, part, holds=holds)
+        elif isinstance(test, ast.Name) and isinstance(
+            given := self.assigned.get(test.id), ast.Call | ast.Compare
+        ):
+            yield from self.judged(node, given, holds=holds)
+        elif isinstance(test, ast.Call) and isinstance(test.func, ast.Attribute):
+            yield from self.verdict(node, test.func, _VERDICTS | _SCORES)
+        elif isinstance(test, ast.Compare):
+            if not holds and isinstance(test.ops[0], _ORDERS):
                 yield self.found(
                     node, "weak", "`not a > b` is true of nan as well",
-                    f"Write `assert {_turned(compared)}`.",
+                    f"Write `assert {_turned(test)}`.",
                 )  # fmt: skip
-        if isinstance(test, ast.Call) and isinstance(test.func, ast.Attribute):
-            yield from self.verdict(node, test.func.value, test.func.attr)
-        if isinstance(test, ast.Compare):
             yield from self.compared(node, test)
 
-    def verdict(self, node: ast.AST, owner: ast.AST, name: str) -> Iterator[Finding]:
-        defined = any(name in methods for methods in self.facts.classes.values())
-        if (defined or name in _VERDICTS) and self.is_students(owner):
+    def verdict(self, node: ast.AST, called: ast.Attribute, judges: set[str]) -> Iterator[Finding]:
+        """A method of a student's object that says whether the student is right."""
+        own = judges is not _SCORES and any(
+            called.attr in methods for methods in self.facts.classes.values()
+        )
+        owner = called.value
+        made = self.assigned.get(owner.id) if isinstance(owner, ast.Name) else None
+        if isinstance(made, ast.Call) and isinstance(made.func, ast.Name):
+            owner = made.func if made.func.id in self.facts.classes else owner
+        if (own or called.attr in judges) and self.is_students(owner):
             yield self.found(
-                node, "weak", f"the student's own method {name!r} is the judge",
-                "Compare values that it returns, or attributes, with the expected ones.",
+                node, "weak", f"the student's own method {called.attr!r} is the judge",
+                "Compute the score here, from predictions."
+                if called.attr in _SCORES
+                else "Compare values that it returns, or attributes, with the expected ones.",
             )  # fmt: skip
 
     def compared(self, node: ast.AST, test: ast.Compare) -> Iterator[Finding]:
+        for side in (test.left, *test.comparators):
+            said = self.assigned.get(side.id, side) if isinstance(side, ast.Name) else side
+            if isinstance(said, ast.Call) and isinstance(said.func, ast.Attribute):
+                yield from self.verdict(node, said.func, _SCORES)
         made = [
             side.func.id
             for side in (test.left, *test.comparators)
@@ -197,7 +230,7 @@ class _Reader:
         if not self.is_students(callee):
             return
         for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
-            if isinstance(given, ast.Name) and given.id in _HIDDEN_LABELS:
+            if isinstance(given, ast.Name) and _HIDDEN_LABELS.fullmatch(given.id):
                 yield self.found(
                     given, "weak", f"the student's code is handed {given.id!r}",
                     "Ask for predictions and score them in the test.",
@@ -231,16 +264,21 @@ class _Reader:
                 )  # fmt: skip
 
     def loops(self, node: ast.AST, times: int) -> Iterator[Finding]:
-        """Loops over a constant range around a student's call."""
+        """Loops over a known range around a student's call, and loops that only it can end."""
         for child in ast.iter_child_nodes(node):
             count = times
+            if isinstance(child, ast.While | ast.For) and self.is_endless(child):
+                yield self.found(
+                    child, "slow", "nothing but the student's code ends this loop",
+                    "Loop over a range, and fail after it.",
+                )  # fmt: skip
             if isinstance(child, ast.For):
-                count *= _range_length(child.iter)
+                count *= self.length(child.iter)
             if isinstance(child, ast.comprehension):
                 continue
             if isinstance(child, ast.ListComp | ast.GeneratorExp | ast.SetComp):
                 for part in child.generators:
-                    count *= _range_length(part.iter)
+                    count *= self.length(part.iter)
             if isinstance(child, ast.Call) and self.is_students(child.func) and count > _MANY_CALLS:
                 yield self.found(
                     child, "slow", f"about {count:,} calls of the student's code, each some 0.1 ms",
@@ -249,6 +287,41 @@ class _Reader:
                 continue
             yield from self.loops(child, count)
 
+    def length(self, node: ast.AST) -> int:
+        """Of a range whose ends the cell says; 1 where it does not."""
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) not in _RANGES:
+            return 1
+        ends = [self.assigned.get(a.id) if isinstance(a, ast.Name) else a for a in node.args]
+        try:
+            return max(1, len(range(*(ast.literal_eval(end) for end in ends))))
+        except (ValueError, TypeError, OverflowError):
+            return 1
+
+    def is_endless(self, loop: ast.While | ast.For) -> bool:
+        """It has no end of its own, and calls the student's code."""
+        if isinstance(loop, ast.While):
+            endless = isinstance(loop.test, ast.Constant) and bool(loop.test.value)
+        else:
+            endless = isinstance(loop.iter, ast.Call) and (
+                ast.unparse(loop.iter.func) in ("itertools.count", "count", "itertools.cycle")
+            )
+        calls = (n for n in ast.walk(loop) if isinstance(n, ast.Call))
+        counted = any(isinstance(n, ast.AugAssign) for n in ast.walk(loop))
+        return endless and not counted and any(self.is_students(call.func) for call in calls)
+
+
+def _assigned(tree: ast.Module) -> dict[str, ast.AST]:
+    """Names that the cell assigns once, and what."""
+    found: dict[str, list[ast.AST]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    found.setdefault(target.id, []).append(node.value)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.setdefault(node.id, [])
+    return {name: values[0] for name, values in found.items() if len(values) == 1}
+
 
 def _is_ipython(node: ast.AST) -> bool:
     return (
@@ -256,15 +329,6 @@ def _is_ipython(node: ast.AST) -> bool:
         and isinstance(node.func, ast.Name)
         and node.func.id == "get_ipython"
     )
-
-
-def _range_length(node: ast.AST) -> int:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
-        try:
-            return max(1, len(range(*(ast.literal_eval(a) for a in node.args))))
-        except (ValueError, TypeError, OverflowError):
-            return 1
-    return 1
 
 
 def _turned(compared: ast.Compare) -> str:

@@ -90,7 +90,7 @@ def copy_plain_files(source: Path, target: Path, *, mode: int = 0o666, only: str
         if entry.is_symlink() or entry.suffix == ".ipynb":
             continue
         if entry.is_dir():
-            copy.mkdir()
+            copy.mkdir(exist_ok=True)
             copy.chmod(0o777 if mode & 0o200 else 0o755)
             copy_plain_files(entry, copy, mode=mode, only=only)
         elif entry.is_file() and entry.suffix in (only or entry.suffix):

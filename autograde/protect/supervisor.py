@@ -17,11 +17,17 @@ from autograde.protect.steps import Bounds, Names, Outcome, Output, Reply, Step,
 from autograde.protect.warm import Line, SupervisorError, Zygote
 from autograde.protect.wire import Closed, Overdue, Wire
 from autograde.sandbox.layers import Policy, some_user
+from autograde.sandbox.memory import MemoryWatch
 
 __all__ = ["Bounds", "Names", "Outcome", "Output", "Session", "Step", "SupervisorError", "Zygote"]
 
 _GRACE = 2.0  # seconds in which a process may obey before it is ended
+_LOOK_EVERY = 0.25  # seconds between two looks at what a submission uses
 _reply = msgspec.json.Decoder(Reply)
+
+
+class TooMuch(Closed):
+    """The submission uses more than it may; the message says of what."""
 
 
 class Session:
@@ -37,18 +43,16 @@ class Session:
         bounds: Bounds | None = None,
     ) -> None:
         self.zygote, self.names, self.bounds = zygote, names, bounds or Bounds()
-        self.parent = Path(tempfile.mkdtemp(prefix="autograde-"))
+        self.parent = Path(tempfile.mkdtemp(prefix="autograde-", dir=zygote.folder))
         self.parent.chmod(0o711)
-        self.folder = self.parent / "work"
-        self.folder.mkdir()
-        self.folder.chmod(0o777)
-        if files is not None:
-            copy_plain_files(files, self.folder)
+        self.folder, self.files = self.parent / "work", files
+        self._fill_folder()
         self.helpers = self.parent / "helpers"
         self.helpers.mkdir()
         self.helpers.chmod(0o755)
         if helpers is not None:
             copy_plain_files(helpers, self.helpers, mode=0o444, only=".py")
+        self.memory = MemoryWatch(self.bounds.memory)
         self.restarts = -1
         self.done: list[Step] = []
         self.killers: set[int] = set()
@@ -65,6 +69,12 @@ class Session:
     def __exit__(self, *exc: object) -> None:
         self.kill()
         remove_tree(self.parent)
+
+    def _fill_folder(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self.folder.chmod(0o777)
+        if self.files is not None:
+            copy_plain_files(self.files, self.folder)
 
     def run(self, step: Step) -> Outcome:
         """Run one cell, wherever its parts belong; never raises for what a student did."""
@@ -109,13 +119,17 @@ class Session:
 
     def _interrupted(self, place: int) -> list[Output]:
         """Interrupt the cell that runs; if it does not obey, end its process."""
-        self._signal(signal.SIGINT)
-        try:
-            return self._receive(self.wires[0], _GRACE).outputs
-        except (Overdue, Closed, msgspec.DecodeError):
-            self.killers.add(place)
-            self.kill()
-            return []
+        for _ in range(2):  # an interrupt that comes before the cell's first line is lost
+            self._signal(signal.SIGINT)
+            try:
+                return self._receive(self.wires[0], _GRACE / 2).outputs
+            except Overdue:
+                continue
+            except (Closed, msgspec.DecodeError):
+                break
+        self.killers.add(place)
+        self.kill()
+        return []
 
     def _trusted(self, step: Step, outcome: Outcome) -> None:
         order = {
@@ -135,6 +149,10 @@ class Session:
         except Overdue:
             self.kill()
             reply = Reply(overdue=True)
+        except TooMuch as error:
+            self.kill()
+            reply = Reply(outputs=[error_output("ProcessEnded", str(error))], lost=True)
+            outcome.event = f"its process ended in this test ({error})"
         except (Closed, msgspec.DecodeError) as error:
             self.kill()
             reply = Reply(refused=f"the trusted process ended: {error}")
@@ -149,7 +167,7 @@ class Session:
         if reply.overdue:
             outcome.event = f"the test was stopped after {step.seconds:g} s"
             outcome.outputs = [*reply.outputs, error_output("CellTimeoutError", outcome.event)]
-        elif reply.lost:
+        elif reply.lost and not outcome.event:
             outcome.event = "its process ended in a call of this test"
 
     def _free_child(self) -> None:
@@ -165,14 +183,20 @@ class Session:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                return _reply.decode(wire.receive(min(deadline, time.monotonic() + 0.25)))
+                look = time.monotonic() + _LOOK_EVERY
+                return _reply.decode(wire.receive(min(deadline, look)))
             except Overdue:
                 if time.monotonic() >= deadline:
                     raise
-                if holds_more_than(self.folder, self.bounds.folder_bytes):
-                    raise Closed(
-                        f"it wrote more than {self.bounds.folder_bytes / 1e6:.0f} MB"
-                    ) from None
+                self._look()
+
+    def _look(self) -> None:
+        """Raise TooMuch if the submission is over a bound that no limit of one process sees."""
+        bounds, process = self.bounds, self.pids[0][1]
+        if holds_more_than(self.folder, bounds.folder_bytes):
+            raise TooMuch(f"it wrote more than {bounds.folder_bytes / 1e6:.0f} MB")
+        if process > 0 and self.memory.sees_too_much(process):
+            raise TooMuch(f"it held more than {bounds.memory / 1e6:.0f} MB of memory")
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(OSError):
@@ -200,6 +224,9 @@ class Session:
 
     def _start(self) -> None:
         bounds, users = self.bounds, (some_user(), some_user())
+        if self.restarts and holds_more_than(self.folder, bounds.folder_bytes):
+            remove_tree(self.folder)  # in it no other cell could go on
+            self._fill_folder()
         policies = [
             Policy(
                 str(self.folder), readable=readable, user=user, memory=bounds.memory,

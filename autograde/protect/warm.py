@@ -4,10 +4,10 @@ One warm process serves a program and the workers that the program forks: each w
 on a line of its own, its seat.
 """
 
+import contextlib
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,17 +19,19 @@ from typing import Any
 
 import msgspec
 
+from autograde.protect.folder import remove_tree
 from autograde.protect.wire import Wire, send_sockets
 from autograde.sandbox.layers import Policy
 
 _ROOT = str(Path(__file__).parents[2])
 _START = (
-    "import sys; sys.path.append({root!r}); "
-    "from autograde.protect.zygote import main; main({number}, {imports!r})"
+    "import gc, sys; gc.disable(); sys.path.append({root!r}); "
+    "from autograde.protect.zygote import main; main({number}, {imports!r}, {folder!r})"
 )
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
 _STARTS_WITHIN = 180.0  # seconds, on a machine that is very busy
 _ANSWERS_WITHIN = 30.0
+_ENDS_WITHIN = 10.0
 _MOST_SEATS = 200
 
 
@@ -38,10 +40,12 @@ class SupervisorError(RuntimeError):
 
 
 class Line:
-    """A connection to a warm process, which forks pairs for whoever holds it."""
+    """A connection to a warm process, which forks pairs for whoever holds it. What is left in
+    `folder` is removed when that process ends.
+    """
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+    def __init__(self, sock: socket.socket, folder: str) -> None:
+        self.sock, self.folder = sock, folder
         self.lock = threading.Lock()  # sessions of several threads may share one line
         self._about: dict[str, Any] | None = None
 
@@ -61,6 +65,7 @@ class Line:
         try:
             message = self.sock.recv(1 << 16)
         except OSError as error:
+            self.close()  # what it may still say would be taken for the next answer
             raise SupervisorError(f"The warm process does not answer: {error}.") from None
         if not message:
             raise SupervisorError("The warm process ended; its error stands above.")
@@ -87,12 +92,16 @@ class Line:
 
     def is_open(self) -> bool:
         """Whether the process at the other end is there; asks nothing of it."""
-        poll = select.poll()  # a socket with a timeout would wait for it in `recv`
         try:
-            poll.register(self.sock, select.POLLIN)
-            return not poll.poll(0) or self.sock.recv(1, socket.MSG_PEEK) != b""
+            return not self._has_told() or self.sock.recv(1, socket.MSG_PEEK) != b""
         except (OSError, ValueError):
             return False
+
+    def _has_told(self) -> bool:
+        """Whether something is there to be read, if only the end."""
+        poll = select.poll()  # a socket with a timeout would wait for it in `recv`
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """What was forked for this line ends."""
@@ -104,7 +113,8 @@ class Zygote(Line):
 
     def __init__(self, imports: Sequence[str] = ()) -> None:
         ours, theirs = socket.socketpair()
-        super().__init__(ours)
+        super().__init__(ours, tempfile.mkdtemp(prefix="autograde-"))
+        Path(self.folder).chmod(0o711)  # submissions pass through it to their own
         environment = {k: os.environ[k] for k in _PASSED_ON if k in os.environ}
         environment |= dict.fromkeys(
             ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
@@ -112,12 +122,13 @@ class Zygote(Line):
         environment |= {"NBGRADER_EXECUTION": "autograde", "ARROW_DEFAULT_MEMORY_POOL": "system"}
         # pyarrow would start a thread of its allocator before the fork.
         environment["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
-        self.folder = tempfile.mkdtemp(prefix="autograde-")
         environment |= {"HOME": self.folder, "IPYTHONDIR": self.folder}
         # matplotlib's list of fonts takes ten seconds to make; the user's own cache has it.
         cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
         environment["XDG_CACHE_HOME"] = cache
-        text = _START.format(root=_ROOT, number=theirs.fileno(), imports=list(imports))
+        text = _START.format(
+            root=_ROOT, number=theirs.fileno(), imports=list(imports), folder=self.folder
+        )
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", text],
@@ -149,7 +160,7 @@ class Zygote(Line):
             return None
         for other in self.seats[:number] + self.seats[number + 1 :]:
             other.close()
-        return Line(self.seats[number])
+        return Line(self.seats[number], self.folder)
 
     def remove_seats(self) -> None:
         for sock in self.seats:
@@ -159,12 +170,16 @@ class Zygote(Line):
         self.seats, self.tokens = [], None
 
     def close(self) -> None:
-        """End the process and all that it forked."""
+        """End the process and all that it forked; they have ended when this returns."""
         self.remove_seats()
+        with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+            if self._about is not None or self._has_told():  # else it has forked nothing yet
+                self.sock.shutdown(socket.SHUT_RDWR)  # workers may have this end open as well
+                self.process.wait(_ENDS_WITHIN)
         super().close()
         self.process.kill()
         self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(Path(self.folder))
 
     def __enter__(self) -> "Zygote":
         return self

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from autograde.protect import child, trusted
+from autograde.protect.folder import remove_tree
 from autograde.protect.shell import make_shell
 from autograde.protect.wire import Wire, receive_sockets
 from autograde.sandbox import kernel
@@ -27,32 +28,33 @@ from autograde.sandbox.orphans import end_orphans
 _REAPED_EVERY = 200  # milliseconds
 
 
-def main(number: int, imports: list[str]) -> None:
+def main(number: int, imports: list[str], folder: str) -> None:
     """Serve the supervisor on the socket with this file descriptor, and whoever it hands a seat,
-    until all are gone.
+    until the supervisor is gone. Then what was forked has ended, and `folder`, where sessions have
+    their own, is removed: a grader that was killed cannot do that.
     """
-    gc.disable()  # what is imported stays
+    if kernel.LINUX:
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     failed = preload(imports)
+    gc.freeze()  # what is imported stays: no collection, IPython's own neither, need look at it
     shell = make_shell()
-    gc.collect()
     gc.freeze()
-    gc.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
+    gc.enable()  # it was off since the process began
+    for signum in (signal.SIGINT, signal.SIGTERM):  # told to a whole group: the supervisor's
+        signal.signal(signum, signal.SIG_IGN)
     about = json.dumps({"failed": failed, "threads": threads()}).encode()
     lines: dict[int, tuple[socket.socket, set[int]]] = {}
     poll = select.poll()
 
     def seat(sock: socket.socket) -> None:
-        sock.sendall(about)
+        with contextlib.suppress(OSError):  # it is gone already
+            sock.sendall(about)
         lines[sock.fileno()] = sock, set()
         poll.register(sock, select.POLLIN)
 
     seat(socket.socket(fileno=number))
-    while lines:
-        running = any(guards for _, guards in lines.values())
-        ready = poll.poll(_REAPED_EVERY if running else None)
-        _reap(lines)
-        for place, _ in ready:
+    while number in lines:
+        for place, _ in poll.poll(_REAPED_EVERY if _reap(lines) else None):
             supervisor, guards = lines[place]
             try:
                 message, sockets = receive_sockets(supervisor)
@@ -63,29 +65,36 @@ def main(number: int, imports: list[str]) -> None:
                 _end(guards)
                 lines.pop(place)[0].close()
             elif len(sockets) == 1:
-                with contextlib.suppress(OSError):
-                    seat(sockets[0])
+                seat(sockets[0])
             else:
                 open_lines = [sock for sock, _ in lines.values()]
                 pids = _fork_pair(json.loads(message), sockets, shell, open_lines)
                 guards.update(guard for guard, _ in pids)
                 with contextlib.suppress(OSError):
                     supervisor.sendall(json.dumps(pids).encode())
+    for _, guards in lines.values():
+        _end(guards)
+    end_orphans()
+    remove_tree(Path(folder))
+    os._exit(0)  # nothing that was imported has anything to tidy up
 
 
-def _reap(lines: dict[int, tuple[socket.socket, set[int]]]) -> None:
-    """Take leave of guards that have ended, so that their processor time is counted."""
-    with contextlib.suppress(ChildProcessError):
+def _reap(lines: dict[int, tuple[socket.socket, set[int]]]) -> bool:
+    """Take leave of what has ended, so that its processor time is counted; whether any is left."""
+    try:
         while ended := os.waitpid(-1, os.WNOHANG)[0]:
             for _, guards in lines.values():
                 guards.discard(ended)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _end(guards: set[int]) -> None:
-    """A guard's end is the end of what it guards: the kernel tells them."""
+    """Have guards end what they guard, and themselves."""
     for guard in guards:
         with contextlib.suppress(OSError):
-            os.kill(guard, signal.SIGKILL)
+            os.kill(guard, signal.SIGTERM)
 
 
 def _fork_pair(
@@ -135,6 +144,7 @@ def _launch(
             told = pipe.read(8)
         return [guard, int.from_bytes(told, "little")]
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for line in lines:
             line.close()
         os.setsid()
@@ -145,9 +155,11 @@ def _launch(
         inner = os.fork()
         if inner == 0:
             _become(role, policy, sockets, shell, layers)
+        signal.signal(signal.SIGTERM, lambda *about: os.kill(inner, signal.SIGKILL))
         os.write(writer, inner.to_bytes(8, "little"))
         os.closerange(0, 1024)
         os.waitpid(inner, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         end_orphans()
     except BaseException:
         os._exit(1)

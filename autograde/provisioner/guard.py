@@ -19,9 +19,11 @@ from autograde.protect.folder import holds_more_than
 from autograde.provisioner.relay import Relay
 from autograde.sandbox import kernel
 from autograde.sandbox.layers import Policy, confine, isolate
+from autograde.sandbox.memory import MemoryWatch
 from autograde.sandbox.orphans import end_orphans
 
-_LOOK_EVERY = 0.25  # seconds between two looks at the folder
+_LOOK_EVERY = 0.25  # seconds between two looks at folder and memory
+_ENDED = "the kernel ended"
 _LAST_WORDS = 2_000  # bytes of what the kernel's program wrote past its connections
 
 
@@ -44,7 +46,7 @@ def main(number: int) -> None:
     control = socket.socket(fileno=number)
     with control.makefile("rb") as stream:
         order = msgspec.json.decode(stream.readline(), type=Order)
-    inner = 0
+    inner, why = 0, ""
     try:
         if kernel.LINUX:
             kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
@@ -58,7 +60,7 @@ def main(number: int) -> None:
     except (OSError, ValueError) as error:
         _say(control, problem=str(error))
     finally:
-        if inner:
+        if inner and why != _ENDED:
             with contextlib.suppress(OSError):
                 os.kill(inner, signal.SIGKILL)
                 os.waitpid(inner, 0)
@@ -86,6 +88,7 @@ def _serve(order: Order, control: socket.socket, listeners: list[socket.socket],
     signal.signal(signal.SIGINT, lambda number, frame: os.kill(inner, signal.SIGINT))
     relay = Relay(listeners, order.ports)
     relay.watch(control, "control")
+    memory = MemoryWatch(order.policy.memory)
     look = time.monotonic()
     while True:
         for _ in relay.turn(_LOOK_EVERY):
@@ -93,11 +96,13 @@ def _serve(order: Order, control: socket.socket, listeners: list[socket.socket],
                 return "the grader is gone"
         if relay.sent > order.sent_bytes:
             return f"it sent more than {order.sent_bytes / 1e6:.0f} MB"
-        if os.waitid(os.P_PID, inner, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            return "the kernel ended"
+        if os.waitpid(inner, os.WNOHANG)[0]:
+            return _ENDED
         if time.monotonic() - look > _LOOK_EVERY:
             if holds_more_than(order.policy.folder, order.folder_bytes):
                 return f"it wrote more than {order.folder_bytes / 1e6:.0f} MB"
+            if memory.sees_too_much(inner):
+                return f"it held more than {order.policy.memory / 1e6:.0f} MB of memory"
             look = time.monotonic()
 
 

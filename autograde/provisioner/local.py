@@ -45,7 +45,7 @@ class SandboxedProvisioner(LocalProvisioner):
     """Starts a kernel that can reach nothing of this machine but its folder."""
 
     folder = Unicode("", help="Its working folder; one that is removed afterwards if empty.")
-    memory = Integer(4_000_000_000, help="Bytes of memory of each process.").tag(config=True)
+    memory = Integer(4_000_000_000, help="Bytes of memory of all its processes.").tag(config=True)
     processes = Integer(64, help="Processes and threads.").tag(config=True)
     file_bytes = Integer(100_000_000, help="Bytes of one file.").tag(config=True)
     folder_bytes = Integer(500_000_000, help="Bytes in its folder.").tag(config=True)

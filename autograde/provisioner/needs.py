@@ -5,10 +5,12 @@ to choose. What is Python runs protected unless the instructor asks otherwise.
 
 import re
 from collections.abc import Iterator
-
-from nbformat.notebooknode import NotebookNode
+from typing import TYPE_CHECKING
 
 from autograde.protect import names as cells
+
+if TYPE_CHECKING:
+    from nbformat.notebooknode import NotebookNode
 
 _PYTHON = re.compile(r"i?python|xpython|xeus-python|conda-(env|root).*-py", re.IGNORECASE)
 # Cell magics that work without a kernel, and whose names tests can look up.
@@ -25,7 +27,7 @@ _OF_A_KERNEL = re.compile(
 _CELL_MAGIC = re.compile(r"\A\s*%%(\w+|!)")
 
 
-def language_of(notebook: NotebookNode) -> str:
+def language_of(notebook: "NotebookNode") -> str:
     """The language of a notebook's kernel in lower case, "python" where nothing is said."""
     spec = notebook.metadata.get("kernelspec", {})
     said = spec.get("language") or notebook.metadata.get("language_info", {}).get("name")
@@ -35,16 +37,16 @@ def language_of(notebook: NotebookNode) -> str:
     return "python" if _PYTHON.match(name) else name.lower()
 
 
-def kernel_of(notebook: NotebookNode) -> str:
+def kernel_of(notebook: "NotebookNode") -> str:
     """The name of the kernelspec that a notebook asks for."""
     return str(notebook.metadata.get("kernelspec", {}).get("name") or "python3")
 
 
-def is_python(notebook: NotebookNode) -> bool:
+def is_python(notebook: "NotebookNode") -> bool:
     return _PYTHON.match(language_of(notebook)) is not None
 
 
-def wants_kernel(notebook: NotebookNode) -> bool:
+def wants_kernel(notebook: "NotebookNode") -> bool:
     """Whether the instructor's notebook must run in a real kernel: another language, or asked for
     in its metadata, `"autograde": {"real_kernel": true}`.
     """
@@ -52,7 +54,7 @@ def wants_kernel(notebook: NotebookNode) -> bool:
     return bool(asked) or not is_python(notebook)
 
 
-def reasons(notebook: NotebookNode) -> Iterator[tuple[str, int, str]]:
+def reasons(notebook: "NotebookNode") -> Iterator[tuple[str, int, str]]:
     """Cells of a Python notebook that only a real kernel runs as they are meant: the cell's name,
     the line, and what is there.
     """

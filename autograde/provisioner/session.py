@@ -20,7 +20,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_client.manager import KernelManager
 
-from autograde.protect.folder import copy_plain_files, remove_tree
+from autograde.protect.folder import copy_plain_files, holds_more_than, remove_tree
 from autograde.protect.shell import Recorder
 from autograde.protect.steps import Bounds, Outcome, Output, Step, error_output
 from autograde.provisioner.local import SandboxedProvisioner
@@ -54,13 +54,9 @@ class KernelSession:
         self.trust, self.readable = trust, readable
         self.parent = Path(tempfile.mkdtemp(prefix="autograde-"))
         self.parent.chmod(0o711)
-        self.folder = self.parent / "work"
-        self.folder.mkdir()
-        self.folder.chmod(0o777)
-        if files is not None:
-            copy_plain_files(files, self.folder)
+        self.folder, self.files = self.parent / "work", files
+        self._fill_folder()
         self.library = _library(self.parent / "library")
-        self.fonts = _fonts(self.folder / ".matplotlib")
         self.manager: KernelManager | None = None
         self.client: BlockingKernelClient
         self.layers: list[str] = []
@@ -74,6 +70,13 @@ class KernelSession:
     def __exit__(self, *exc: object) -> None:
         self.kill()
         remove_tree(self.parent)
+
+    def _fill_folder(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self.folder.chmod(0o777)
+        if self.files is not None:
+            copy_plain_files(self.files, self.folder)
+        self.fonts = _fonts(self.folder / ".matplotlib")
 
     def run(self, step: Step) -> Outcome:
         """Run one cell; never raises for what a student did. Raises SandboxError if the kernel
@@ -104,7 +107,8 @@ class KernelSession:
                     self.killers.add(place)
                     self.kill()
                 return
-            self._settle(number, shown)
+            if not self._settle(number, shown, step.seconds):
+                raise KernelEnded("it did not say how the cell ended")
             outcome.outputs = shown.take()
         except KernelEnded as error:
             outcome.event = f"its process ended in this cell ({error})"
@@ -129,16 +133,19 @@ class KernelSession:
                 return False
         return False
 
-    def _settle(self, number: str, shown: "_Shown") -> None:
-        """A kernel that shows no error may still say in its reply that there was one."""
-        stop = time.monotonic() + _GRACE
+    def _settle(self, number: str, shown: "_Shown", seconds: float) -> bool:
+        """A kernel that shows no error may still say in its reply that there was one; False if no
+        reply comes.
+        """
+        stop = time.monotonic() + seconds
         while time.monotonic() < stop:
             message = self._message(self.client.get_shell_msg, 0.25)
             if message is None:
                 self._require_alive()
             elif _of(message, number):
                 shown.add_reply(message)
-                return
+                return True
+        return False
 
     def _message(self, get: Callable[..., Any], seconds: float) -> dict[str, Any] | None:
         """The next message; None if there is none, empty if it is not one of this kernel."""
@@ -179,6 +186,9 @@ class KernelSession:
                 "here: install it (`jupyter kernelspec list` shows those that are)."
             ) from None
         bounds = self.bounds
+        if self.restarts and holds_more_than(self.folder, bounds.folder_bytes):
+            remove_tree(self.folder)  # in it no other cell could go on
+            self._fill_folder()
         manager.provisioner = SandboxedProvisioner(
             parent=manager,
             kernel_spec=spec,
@@ -302,7 +312,7 @@ def _library(place: Path) -> Path:
 
 def _fonts(place: Path) -> Path:
     """Matplotlib's list of this machine's fonts, if it has made one: that takes ten seconds."""
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     place.chmod(0o777)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "matplotlib"
     for path in cache.glob("fontlist-*.json"):

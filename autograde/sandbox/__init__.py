@@ -1,6 +1,6 @@
-"""Confines a process that runs work nobody vouches for. `enter` puts on every layer that this
-machine has, and `doctor` says which those are and what is left without the others. Linux has them
-all without root; elsewhere only limits of resources are put on, and that is said plainly.
+"""Confines a process that runs work nobody vouches for. `isolate` and `confine` put on every layer
+that this machine has, and `doctor` says which those are and what is open without the others. Linux
+has them all without root; elsewhere only limits of resources are put on, and that is said plainly.
 """
 
 from autograde.sandbox.doctor import Row, doctor, is_enough, what_is_missing

@@ -30,18 +30,19 @@ def watch(
     """The history of a recorded run, and when each step began and ended in it.
 
     `steps`: name -> (when to do it, in ms, what to do); `record` gets them as `faults`, pairs of
-    a time and a function, with the `options`, and returns the events of the clients. Times are in
-    ms since the start.
+    a time and a function, with the moment `started` from which all times count (perf_counter) and
+    the `options`, and returns the events of the clients. Times are in ms.
     """
-    start, when = perf_counter(), {}
+    started, when = perf_counter(), {}
 
     def do(name: str, act: Callable[[], Any]) -> None:
-        before = perf_counter() - start
+        before = perf_counter() - started
         act()
-        when[name] = 1000 * before, 1000 * (perf_counter() - start)
+        when[name] = 1000 * before, 1000 * (perf_counter() - started)
 
     faults = [(ms, partial(do, name, act)) for name, (ms, act) in steps.items()]
-    return History(tuple(Event(**event) for event in record(faults=faults, **options))), when
+    events = record(faults=faults, started=started, **options)
+    return History(tuple(Event(**event) for event in events)), when
 
 
 def write_ms(session: Any, *, count: int = 20) -> float:

@@ -41,18 +41,21 @@ def availability(
     clients: int | None = None,
     begin: float = 0.0,
     end: float = INFINITY,
+    over: float = INFINITY,
     f: str | None = None,
 ) -> dict[Any, Availability]:
     """Availability of operations asked in [begin, end), by group of client.
 
     `groups` maps a client to its group (clients not in it are left out); without it there is one
-    group, None. `clients` is their number, by which a process tells its client. `f` keeps one
-    kind of operation.
+    group, None. `clients` is their number, by which a process tells its client. `over` keeps what
+    was answered, refused or given up by then, `f` one kind of operation.
     """
     asked: dict[Any, int] = defaultdict(int)
     answered: dict[Any, int] = defaultdict(int)
     for one in outcomes(history):
         if not begin <= one.start < end or (f is not None and one.f != f):
+            continue
+        if over < INFINITY and (one.end is None or one.end > over):
             continue
         client = one.process % clients if clients else one.process
         if groups is not None and client not in groups:

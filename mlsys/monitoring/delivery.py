@@ -1,4 +1,4 @@
-"""Getting a notice to somebody: a log file, a webhook, a Prometheus page, any function (a bot).
+"""Getting a notice to somebody: a log file, a webhook, a chat, a Prometheus page, any function.
 
 A channel is a function that takes a `Notice` and raises `MonitoringError` when it could not deliver
 it. `Delivery` calls each, goes on when one fails, and counts; it never raises, since an alert that
@@ -22,6 +22,8 @@ from mlsys.monitoring.errors import MonitoringError
 
 Channel = Callable[[Notice], object]
 
+TELEGRAM_TEXT = 4_096  # characters in one message of the Bot API
+LONGEST_PATIENCE = 30.0  # seconds
 DASHBOARD = Path(__file__).parent / "grafana_dashboard.json"
 
 
@@ -50,8 +52,8 @@ def to_webhook(
 ) -> Channel:
     """POST each notice as JSON; anything but a 2xx, or no answer in `timeout` seconds, is retried.
 
-    The pause doubles between attempts, and an answer of 4xx is final. An `Idempotency-Key` lets the
-    other side drop a notice that it got twice.
+    The pause doubles between attempts, and an answer of 4xx is final but for 429. An
+    `Idempotency-Key` lets the other side drop a notice that it got twice.
     """
     if not url.startswith(("http://", "https://")):
         raise MonitoringError(f"A webhook's address begins with http:// or https://: {url!r}.")
@@ -59,23 +61,74 @@ def to_webhook(
     def deliver(notice: Notice) -> None:
         key = f"{notice.event}/{notice.at.isoformat()}/{sorted(notice.group.items())}"
         sent = {**(headers or {}), "Idempotency-Key": key}
-        problem = ""
-        for attempt in range(attempts):
-            if attempt:
-                time.sleep(pause * 2 ** (attempt - 1))
-            try:
-                answer = httpx.post(url, json=notice.to_dict(), headers=sent, timeout=timeout)
-            except httpx.HTTPError as error:
-                problem = f"{type(error).__name__}: {error}"
-                continue
-            if answer.is_success:
-                return
-            problem = f"status {answer.status_code}"
-            if answer.is_client_error:
-                break
-        raise MonitoringError(f"The webhook {url} did not take the notice ({problem}).")
+        problem = _post(url, notice.to_dict(), sent, timeout, attempts, pause)
+        if problem:
+            raise MonitoringError(f"The webhook {url} did not take the notice ({problem}).")
 
     return deliver
+
+
+def to_telegram(
+    token: str,
+    chat: int | str,
+    *,
+    base_url: str = "https://api.telegram.org",
+    timeout: float = 5.0,
+    attempts: int = 3,
+    pause: float = 0.2,
+) -> Channel:
+    """Send each notice as a message of the bot with this token to a chat (its id or @name).
+
+    Tried again as a webhook is; where the Bot API asks for patience (429, `retry_after`), it gets
+    it, up to `LONGEST_PATIENCE` seconds. `base_url` may be that of `mlsys.services.bot_api`.
+    """
+    url = f"{base_url.rstrip('/')}/bot{token}/sendMessage"
+
+    def deliver(notice: Notice) -> None:
+        lines = f"{notice.event}, {notice.severity}: {notice.sentence}", notice.advice
+        text = "\n".join(filter(None, lines))
+        text = text if len(text) <= TELEGRAM_TEXT else text[: TELEGRAM_TEXT - 1] + "…"
+        problem = _post(url, {"chat_id": chat, "text": text}, {}, timeout, attempts, pause)
+        if problem:
+            problem = problem.replace(token, "…")
+            raise MonitoringError(f"Telegram did not take the notice for {chat} ({problem}).")
+
+    return deliver
+
+
+def _post(
+    url: str, body: object, headers: Mapping[str, str], timeout: float, attempts: int, pause: float
+) -> str:
+    """Why nobody took it, or nothing; tried again unless the answer is final."""
+    problem, wait = "", 0.0
+    for attempt in range(attempts):
+        time.sleep(wait)
+        wait = pause * 2**attempt
+        try:
+            answer = httpx.post(url, json=body, headers=headers, timeout=timeout)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            problem = f"{type(error).__name__}: {error}"
+            continue
+        if answer.is_success:
+            return ""
+        problem = f"status {answer.status_code}"
+        if answer.status_code == 429:
+            wait = max(wait, _patience(answer))
+        elif answer.is_client_error:
+            break
+    return problem
+
+
+def _patience(answer: httpx.Response) -> float:
+    """Seconds that a 429 asks for, in its header or as the Bot API says it."""
+    try:
+        asked = answer.json()["parameters"]["retry_after"]
+    except (ValueError, KeyError, TypeError):
+        asked = answer.headers.get("Retry-After", 0)
+    try:
+        return min(max(0.0, float(asked)), LONGEST_PATIENCE)
+    except (ValueError, TypeError):
+        return 0.0
 
 
 class PrometheusPage(AbstractContextManager):

@@ -1,170 +1,38 @@
-"""How far a column moved: the statistics, each with its definition, unit and source.
+"""How far a column moved: all that can be said of two columns, or of a table.
 
-The functions at the top take plain arrays. `measure` takes two columns, rows or profiles, and gives
-a `Move` with all of them; `measure_tables` does so for a table. Whether a move is one to act on is
-for `verdicts`; how other libraries define theirs is in `styles`.
-
-Shares and counts: where a function takes two arrays `p` and `q` they are counts or shares over the
-same bins or categories, in the same order, of any positive sum.
+`measure` takes two columns, rows or profiles, and gives a `Move` with all of them;
+`measure_tables` does so for a table. The statistics are in `distances`, `unseen` and `cells`.
+Whether a move is one to act on is for `verdicts`; how other libraries define theirs is in `styles`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
 
+from mlsys.monitoring import cells
+from mlsys.monitoring.distances import (
+    chi2_two_sample,
+    hellinger,
+    jensen_shannon,
+    ks_p_value,
+    psi,
+)
 from mlsys.monitoring.drift_kernels import bin_walk, mean_and_std, walk
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.profile_build import as_kind, label_counts
 from mlsys.monitoring.profiles import ColumnProfile, Profile, aligned, profile, same_kind
 from mlsys.monitoring.sources import Kind, Piece, batches, column
+from mlsys.monitoring.text_measures import are_texts, compared
+from mlsys.monitoring.unseen import beyond_p_value, moved_share, rows_beyond
 
 DECILES = 10
-
-
-# --- on shares ------------------------------------------------------------------------------------
-
-
-def shares(counts: np.ndarray) -> np.ndarray:
-    """Counts divided by their sum. Raises MonitoringError for negative ones or an empty sum."""
-    counts = np.asarray(counts, dtype=float)
-    total = counts.sum()
-    if not (total > 0 and math.isfinite(total) and counts.min() >= 0):
-        raise MonitoringError("Shares need counts that are not negative and not all zero.")
-    return counts / total
-
-
-def psi(p: np.ndarray, q: np.ndarray, *, least: float = 1e-4) -> float:
-    """Population stability index: sum of (p - q) ln(p / q), in nats; 0 when equal, no upper bound.
-
-    Jeffreys' divergence (Proc. R. Soc. A 186, 1946) as credit scoring uses it (Siddiqi, Credit
-    Risk Scorecards, 2006). An empty bin counts as the share `least`: without that it is infinite,
-    with it the value depends on it. Its expectation on equal data is about (B - 1)(1/n + 1/m) for
-    B bins (Yurdakul and Naranjo, J. Risk Model Valid. 2020): a fixed threshold of 0.1 or 0.25
-    therefore means something else at each n.
-    """
-    p, q = np.maximum(shares(p), least), np.maximum(shares(q), least)
-    return float(np.sum((p - q) * np.log(p / q)))
-
-
-def jensen_shannon(p: np.ndarray, q: np.ndarray, *, base: float = 2.0) -> float:
-    """Jensen–Shannon distance: the root of the mean divergence of p and q from their mixture.
-
-    A metric (Endres and Schindelin, IEEE Trans. Inf. Theory 2003); 0 to 1 in base 2, to
-    sqrt(ln 2) in base e.
-    """
-    p, q = shares(p), shares(q)
-    middle = (p + q) / 2
-    divergence = (special.rel_entr(p, middle).sum() + special.rel_entr(q, middle).sum()) / 2
-    return math.sqrt(max(float(divergence), 0.0) / math.log(base))
-
-
-def hellinger(p: np.ndarray, q: np.ndarray) -> float:
-    """Hellinger distance: the Euclidean distance of the roots of p and q over sqrt 2; 0 to 1.
-
-    A metric (Hellinger, J. reine angew. Math. 136, 1909).
-    """
-    difference = np.sqrt(shares(p)) - np.sqrt(shares(q))
-    return float(np.sqrt(np.sum(difference**2) / 2))
-
-
-def l_infinity(p: np.ndarray, q: np.ndarray) -> float:
-    """The largest change in the share of any one category; 0 to 1, in shares of the rows.
-
-    A metric (Chebyshev's).
-    """
-    return float(np.abs(shares(p) - shares(q)).max())
-
-
-@dataclass(frozen=True, slots=True)
-class Chi2:
-    """A chi-squared test: its statistic, degrees of freedom and p-value."""
-
-    statistic: float
-    dof: int
-    p_value: float
-
-
-def chi2_two_sample(a: np.ndarray, b: np.ndarray, *, least: float = 5.0) -> Chi2:
-    """Pearson's test that two samples' counts come from the same shares (a 2 × B table).
-
-    Both samples are random here. Testing the new counts against the old shares as if those were
-    exact (a goodness of fit) doubles the statistic at n = m and alarms on clean data.
-    Categories expected fewer than `least` times in the smaller sample are pooled (Cochran,
-    Biometrics 10, 1954); which ones depends on both samples' sum only, so the level holds.
-    Source: Pearson, Biometrika 8, 1911. With one category left, p is 1.
-    """
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    n, m = a.sum(), b.sum()
-    if not (n > 0 and m > 0):
-        raise MonitoringError("A chi-squared test needs at least one row on each side.")
-    both = a + b
-    rare = both * (min(n, m) / (n + m)) < least
-    if rare.any():
-        pooled = both[rare].sum() * (min(n, m) / (n + m))
-        rest = [a[rare].sum(), b[rare].sum()]
-        a, b, both = a[~rare], b[~rare], both[~rare]
-        if pooled >= least or not len(a):
-            a, b = np.append(a, rest[0]), np.append(b, rest[1])
-        else:
-            smallest = int(both.argmin())
-            a[smallest] += rest[0]
-            b[smallest] += rest[1]
-        both = a + b
-    if len(both) < 2:
-        return Chi2(0.0, 0, 1.0)
-    statistic = float(np.sum((a * math.sqrt(m / n) - b * math.sqrt(n / m)) ** 2 / both))
-    return Chi2(statistic, len(both) - 1, float(stats.chi2.sf(statistic, len(both) - 1)))
-
-
-# --- on values ------------------------------------------------------------------------------------
-
-
-def ks(x: np.ndarray, y: np.ndarray) -> float:
-    """Kolmogorov–Smirnov distance: the largest difference of the two distribution functions.
-
-    0 to 1: the share of rows that moved across the worst value. Smirnov, Ann. Math. Stat. 19, 1948.
-    """
-    return walk(*_both_sorted(x, y))[0]
-
-
-def wasserstein(x: np.ndarray, y: np.ndarray) -> float:
-    """Wasserstein-1 (earth mover's) distance: the area between the two distribution functions.
-
-    In the column's own unit: how far, on average, a row must move. A metric (Vallender, Theory
-    Probab. Appl. 18, 1974, for the formula in one dimension).
-    """
-    return walk(*_both_sorted(x, y))[2]
-
-
-def ks_p_value(distance: float, n: int, m: int) -> float:
-    """The chance of a KS distance at least this large on equal data.
-
-    From 50 values a side on the exact one-sample law (Simard and L'Ecuyer, J. Stat. Softw. 39,
-    2011) at nm / (n + m) rows; below, where that is too small, the bound e exp(-2 nm / (n + m)
-    D^2) (Wei and Dudley, Stat. Probab. Lett. 82, 2012). Too large, so safe, for columns with ties.
-    """
-    rows = n * m / (n + m)
-    if min(n, m) < 50:
-        return min(1.0, math.exp(1 - 2 * rows * distance**2))
-    if distance >= 1:
-        return 0.0
-    return float(np.clip(stats.kstwo.sf(distance, round(rows)), 0.0, 1.0))
-
-
-def _both_sorted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    made = tuple(np.sort(np.asarray(values, dtype=float)) for values in (x, y))
-    if not all(len(one) and np.isfinite(one[[0, -1]]).all() for one in made):
-        raise MonitoringError("A distance needs at least one value on each side, all finite.")
-    return made
-
-
-# --- of a column ----------------------------------------------------------------------------------
+OF_UNSEEN = 0.1  # the part of a column's level that belongs to the tests of unseen values
+ALL_DIFFER, FEW = 0.9, 40  # different values a row, from so many rows on: the column is a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +42,19 @@ class Move:
     `distance`: KS for numbers and times, L-infinity for categories: in both the share of rows in
     the worst place, which is `where` (a value, a category). `wasserstein` in the column's unit and
     `spread`, the reference's standard deviation, for numbers only. `psi`, `jensen_shannon` (base
-    2), `hellinger` over the reference's deciles or the categories. `p_value`: KS or chi-squared.
-    `missing`: shares without a finite value, before and now, and `missing_p` their test.
-    `exact` is False where histograms stood for rows, which makes `distance` at most too small.
+    2), `hellinger` over the reference's deciles or the categories.
+
+    `unseen`: the share of current rows with a category that the reference has not, or beyond its
+    whole range; `example` is one such value. `moved`, for categories: the total variation, the
+    share of rows that would have to change their category. What chance gives of the two is
+    `unseen_by_chance` and `moved_by_chance`. `p_value`: of KS or chi-squared together with exact
+    tests of what is unseen, each at its part of the level.
+
+    Texts are measured by `measured` (length, words, unknown words: see `text_measures`), whichever
+    moved most surely; all else is of that, and n and m are the texts compared. `means`: of numbers
+    and texts, before and now. `missing`: shares without a finite value, before and now, and
+    `missing_p` their test. A `distance` of nan says that values cannot be judged. `exact` is False
+    where histograms or bounds stood for rows, which makes `distance` at most too small.
     """
 
     name: str
@@ -194,10 +72,19 @@ class Move:
     wasserstein: float = math.nan
     spread: float = math.nan
     exact: bool = True
+    moved: float = math.nan
+    moved_by_chance: float = 0.0
+    unseen: float = 0.0
+    unseen_by_chance: float = 0.0
+    example: float | str = ""
+    measured: str = ""
+    means: tuple[float, float] = (math.nan, math.nan)
 
 
 def measure(reference: Piece | ColumnProfile, current: Piece | ColumnProfile) -> Move:
     """All statistics of one column. Raises MonitoringError when there is nothing to compare."""
+    if reference.kind == "text":
+        current = as_kind(current, "text")
     same_kind(reference, current)
     one, other = _Side(reference), _Side(current)
     for side, word in ((one, "reference"), (other, "current data")):
@@ -213,13 +100,18 @@ def measure(reference: Piece | ColumnProfile, current: Piece | ColumnProfile) ->
         np.array([other.count, other.rows - other.count]),
     ).p_value
     head = (reference.name, reference.kind, one.count, other.count)
-    if not other.count:
+    unfit = reference.kind == "category" and _not_judged(one, other)
+    if unfit and not any(missing):
+        raise MonitoringError(f"Column {reference.name!r} {unfit}.")
+    if unfit or not other.count:
         nothing = (math.nan,) * 5
         return Move(*head, nothing[0], "", *nothing[:3], 1.0, missing, missing_p)
+    if reference.kind == "text":
+        return _texts(one, other, missing, missing_p)
     if reference.kind == "category":
         body = _categories(one, other)
     elif one.sorted is not None and other.sorted is not None:
-        body = _exactly(one, other)
+        body = _exactly(one.sorted, other.sorted)
     else:
         body = _by_bins(one, other)
     return Move(*head, missing=missing, missing_p=missing_p, **body)
@@ -231,7 +123,8 @@ def measure_tables(
     """All columns of `reference`: their moves, and a sentence for each that cannot be judged.
 
     Either side is rows (see `sources.batches`) or a `Profile`; rows against rows are compared
-    exactly, column by column, with memory for one column; else by histogram.
+    exactly, column by column, with memory for one column; else by histogram. `kinds` overrides what
+    a column looks like: {"store": "category", "note": "text"}. Texts need rows on both sides.
     """
     if isinstance(reference, Profile) or isinstance(current, Profile):
         if not isinstance(reference, Profile):
@@ -249,7 +142,10 @@ def measure_tables(
         try:
             if name not in others:
                 raise MonitoringError(f"Column {name!r} is not in the current data.")
-            moves.append(measure(sides[0][name], sides[1][name]))
+            one = sides[0][name]
+            if isinstance(one, Piece) and name not in (kinds or {}):
+                one = as_texts(one)
+            moves.append(measure(one, sides[1][name]))
         except MonitoringError as error:
             unread[name] = str(error)
     return moves, unread
@@ -281,53 +177,112 @@ class _Side:
         self.sorted = self.profile = None
         if isinstance(given, ColumnProfile):
             self.profile, self.sorted = given, given.values
-            self.rows, self.count, self.spread = given.rows, given.count, given.std
-            self.labels, self.slack = dict(given.top), given.slack
+            self.rows, self.count, self.distinct = given.rows, given.count, given.distinct
+            if given.kind == "category":
+                self.labels = cells.Labels(given.count, given.top, given.slack, given.sample)
             return
-        self.rows, self.slack = len(given.values), 0
+        self.rows = len(given.values)
+        if given.kind == "text":
+            self.texts = np.array(given.labels, dtype=object)[given.values[given.values >= 0]]
+            self.count = len(self.texts)
+            return
         if given.kind == "category":
             counts = label_counts(given)
             present = np.flatnonzero(counts)
-            self.labels = {given.labels[i]: int(counts[i]) for i in present.tolist()}
-            self.count = int(counts.sum())
+            self.count, self.distinct = int(counts.sum()), len(present)
+            made = dict(zip([given.labels[i] for i in present.tolist()], counts[present].tolist()))
+            self.labels = cells.Labels(self.count, made, 0, None)
             return
         self.sorted = np.array(given.values, dtype=np.float64)
         self.sorted.sort()  # NaN comes last, infinities at the ends
-        first, last = np.searchsorted(self.sorted, [-np.inf, np.inf], side="right")
+        first = np.searchsorted(self.sorted, -np.inf, side="right")
         last = np.searchsorted(self.sorted, np.inf, side="left")
         self.sorted = self.sorted[first:last]
         self.count = len(self.sorted)
 
 
+def as_texts(part: Piece) -> Piece:
+    """The column as one of texts, where it looks like one (see `text_measures.are_texts`)."""
+    if part.kind != "category" or 2 * len(part.labels) <= len(part.values):
+        return part
+    counts = label_counts(part)
+    labels = [part.labels[i] for i in np.flatnonzero(counts).tolist()]
+    return replace(part, kind="text") if are_texts(labels, int(counts.sum())) else part
+
+
+def _not_judged(a: _Side, b: _Side) -> str:
+    """Why a column of categories cannot be judged, as a part of a sentence."""
+    if a.profile and are_texts(list(a.labels.counts), a.count) and 2 * a.distinct > a.count:
+        return "holds texts, which are judged from rows, not from profiles"
+    if min(a.count, b.count) >= FEW and all(s.distinct > ALL_DIFFER * s.count for s in (a, b)):
+        texts = ", and texts are judged from rows, not from profiles" if a.profile else ""
+        return f"has a value of its own in nearly every row: keys say nothing of drift{texts}"
+    return ""
+
+
+def _texts(a: _Side, b: _Side, missing: tuple[float, float], missing_p: float) -> Move:
+    """Of the measures of texts the one that moved most surely; its p-value counts all of them."""
+    before, now = compared(a.texts, b.texts)
+    moves = []
+    for name in before:
+        x, y = (np.sort(side[name].to_numpy(float)) for side in (before, now))
+        moves.append(
+            Move(a.given.name, "text", len(x), len(y), missing=missing, missing_p=missing_p,
+                 measured=name, **_exactly(x, y))
+        )  # fmt: skip
+    worst = min(moves, key=lambda one: (max(one.p_value, 1e-9), -one.distance))
+    return replace(worst, p_value=min(1.0, len(moves) * worst.p_value))
+
+
 def _categories(a: _Side, b: _Side) -> dict[str, Any]:
-    labels = {**a.labels, **b.labels}
-    p = np.array([a.labels.get(label, 0) for label in labels], dtype=float)
-    q = np.array([b.labels.get(label, 0) for label in labels], dtype=float)
-    labels = list(labels)
-    if a.slack or b.slack:
-        # Where labels were dropped, only those far above the error are told apart.
-        sure = (p > 10 * a.slack) & (q > 10 * b.slack)
-        labels = [label for label, keep in zip(labels, sure) if keep] + ["(all others)"]
-        p = np.append(p[sure], a.count - p[sure].sum())
-        q = np.append(q[sure], b.count - q[sure].sum())
-    worst = int(np.abs(p / a.count - q / b.count).argmax())
+    labels, p, q = cells.table(a.labels, b.labels)
+    n, m = a.count, b.count
+    exact = not (a.labels.slack or b.labels.slack)
+    alone = None
+    if exact:
+        test = chi2_two_sample(p, q)
+        tests = [(test.p_value, 1.0)]
+        if cells.thin(p, q):
+            alone = cells.absent(a.labels, b.labels, p, q)
+            left = OF_UNSEEN if test.dof else 1.0
+            tests = [(test.p_value, 1 - left), (alone.new, left / 2), (alone.gone, left / 2)]
+    else:
+        alone = cells.absent(a.labels, b.labels, p, q)
+        tests = [(cells.bounded_p_value(p, q, n, m), 1 - OF_UNSEEN * bool(alone))]
+        if alone:
+            tests += [(alone.new, OF_UNSEEN / 2), (alone.gone, OF_UNSEEN / 2)]
+    apart = np.abs(p / n - q / m)
+    worst = int(apart.argmax())
+    new = np.where(p == 0, q, 0) if exact else np.zeros(1)
     return {
-        "distance": l_infinity(p, q),
+        "distance": float(apart[worst]),
         "where": labels[worst],
         "psi": psi(p, q),
         "jensen_shannon": jensen_shannon(p, q),
         "hellinger": hellinger(p, q),
-        "p_value": chi2_two_sample(p, q).p_value,
-        "exact": not (a.slack or b.slack),
+        "p_value": _together(*tests),
+        "exact": exact,
+        "moved": float(apart.sum()) / 2,
+        "moved_by_chance": moved_share(p + q, n, m),
+        "unseen": alone.share if alone else float(new.sum()) / m,
+        "unseen_by_chance": alone.by_chance if alone else 0.0,
+        "example": labels[int(new.argmax())] if new.any() else "",
     }
 
 
-def _exactly(a: _Side, b: _Side) -> dict[str, Any]:
-    x, y = a.sorted, b.sorted
+def _together(*tests: tuple[float, float]) -> float:
+    """One p-value of several tests, each with its part of the level (Bonferroni's, weighted)."""
+    return min(1.0, *(p / part for p, part in tests if part))
+
+
+def _exactly(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     distance, where, area = walk(x, y)
     edges = np.unique(x[(np.arange(1, DECILES) * len(x)) // DECILES])
     p, q = (_between(np.searchsorted(one, edges, side="right"), len(one)) for one in (x, y))
-    return _numbers(distance, where, area, p, q, a, b, mean_and_std(x)[1])
+    mean, spread = mean_and_std(x)
+    over = (int(np.searchsorted(y, x[0])), len(y) - int(np.searchsorted(y, x[-1], side="right")))
+    return _numbers(distance, where, area, p, q, (len(x), len(y)), spread, over, (y[0], y[-1]),
+                    (mean, float(y.mean())))  # fmt: skip
 
 
 def _by_bins(a: _Side, b: _Side) -> dict[str, Any]:
@@ -349,7 +304,9 @@ def _by_bins(a: _Side, b: _Side) -> dict[str, Any]:
     wanted = np.arange(1, DECILES) * one.count / DECILES
     places = np.unique(np.searchsorted(up, wanted, side="left").clip(0, len(up) - 1))
     p, q = (_between(ends[places], side.count) for ends, side in ((up, one), (down, other)))
-    made = _numbers(distance, float(one.grid.edges[where]), area, p, q, a, b, one.std)
+    made = _numbers(distance, float(one.grid.edges[where]), area, p, q, (one.count, other.count),
+                    one.std, rows_beyond(one, other), (other.low, other.high),
+                    (one.mean, other.mean))  # fmt: skip
     return {**made, "exact": False}
 
 
@@ -357,16 +314,25 @@ def _only(column: ColumnProfile) -> Profile:
     return Profile(column.rows, {column.name: column})
 
 
-def _numbers(distance, where, area, p, q, a, b, spread) -> dict[str, Any]:
+def _numbers(distance, where, area, p, q, rows, spread, over, ends, means) -> dict[str, Any]:
+    """`over`: how many current rows lie below and above all of the reference; `ends`: the least and
+    the largest current value."""
+    n, m = rows
+    beyond = min(beyond_p_value(k, n, m) for k in over)
+    tests = ((ks_p_value(distance, n, m), 1 - OF_UNSEEN), (2 * beyond, OF_UNSEEN))
     return {
         "distance": float(distance),
         "where": float(where),
         "psi": psi(p, q),
         "jensen_shannon": jensen_shannon(p, q),
         "hellinger": hellinger(p, q),
-        "p_value": ks_p_value(distance, a.count, b.count),
+        "p_value": _together(*tests),
         "wasserstein": float(area),
         "spread": float(spread),
+        "unseen": sum(over) / m,
+        "unseen_by_chance": min(1.0, 2 / (n + 1)),
+        "example": float(ends[over[1] >= over[0]]),
+        "means": (float(means[0]), float(means[1])),
     }
 
 

@@ -16,6 +16,9 @@ from plotly.subplots import make_subplots
 from scipy import stats
 
 from mlsys.monitoring.alerts import Notice
+from mlsys.monitoring.distances import ks_by_chance
+from mlsys.monitoring.drift import OF_UNSEEN
+from mlsys.monitoring.text_measures import AXES, compared
 from mlsys.monitoring.verdict_report import Verdict
 from mlsys.monitoring.verdicts import Rules
 from mlsys.theme import BLUE, GREY, ORANGE, PURPLE, RED
@@ -43,9 +46,10 @@ def threshold(verdict: Verdict, *, rules: Rules | None = None) -> float:
     rules, move = rules or Rules(), verdict.move
     if move.kind == "category":
         return rules.category
-    rows = 1 / math.sqrt(1 / move.n + 1 / max(move.m, 1))
-    floor = rules.number + math.sqrt(math.pi / 2) * math.log(2) / rows
-    return min(1.0, max(floor, float(stats.kstwo.isf(rules.alpha, max(1, round(rows**2))))))
+    rows = 1 / (1 / move.n + 1 / max(move.m, 1))
+    floor = rules.number + ks_by_chance(move.n, max(move.m, 1))
+    level = rules.alpha * (1 - OF_UNSEEN)
+    return min(1.0, max(floor, float(stats.kstwo.isf(level, max(1, round(rows))))))
 
 
 def compare_column(
@@ -55,8 +59,13 @@ def compare_column(
 
     Above: the share of values by bin or category, with n in the legend. Below, for a number, how
     many more rows lie at or below each value than in the reference (the largest is the KS
-    distance); for a category, by how much its share changed. `unit` is the x axis' title.
+    KS distance); for a category, by how much its share changed. `unit` is the x axis' title. Texts
+    are drawn by what `verdict` measured of them, those that it compared.
     """
+    if verdict.move.kind == "text":
+        sides = compared(*(side.dropna().to_numpy(object) for side in (reference, current)))
+        reference, current = (side[verdict.move.measured] for side in sides)
+        unit = f"{AXES[verdict.move.measured]} of {unit}"
     empty = not verdict.move.m
     fig = make_subplots(rows=2 - empty, cols=1, shared_xaxes=True,
                         row_heights=[1.0] if empty else [0.62, 0.38],
@@ -153,12 +162,15 @@ def _categories(fig, reference, current, verdict: Verdict, names: list[str]) -> 
     worst = str(verdict.move.where)
     if len(both) > CATEGORIES and worst in both.index:
         both = pd.concat([both.loc[[worst]], both.drop(worst)])
-    rest = both.iloc[CATEGORIES:].sum()
-    both = both.iloc[:CATEGORIES]
+    rest, both = both.iloc[CATEGORIES:], both.iloc[:CATEGORIES]
     labels = _unlike([shown(label, most=14) for label in both.index])
-    if rest.sum() > 0:
-        labels.append("(all others)")
-        both = pd.concat([both, rest.to_frame().T])
+    if len(rest):
+        new_ones = rest["old"] == 0
+        several = rest.loc[new_ones, "new"].sum() >= Rules().category
+        parts = {"(known others)": ~new_ones, "(new others)": new_ones}
+        for label, part in (parts if several else {"(all others)": slice(None)}).items():
+            labels.append(label)
+            both = pd.concat([both, rest.loc[part].sum().to_frame().T])
     for side, name, colour in (("old", names[0], GREY), ("new", names[1], ORANGE)):
         fig.add_bar(
             x=labels, y=100 * both[side].to_numpy(), name=name, marker_color=colour,
@@ -267,7 +279,7 @@ def over_time(
             text=" the change begins ", font={"size": 12},
         )  # fmt: skip
     fig.update_layout(title=title, height=620, margin={"t": 64, "b": 170})
-    # Five entries never fit one line: they stand below, where no height of the plot reaches them.
+    # Six entries never fit one line: they stand below, where no height of the plot reaches them.
     fig.update_layout(legend={"yref": "container", "y": 0, "x": 0})
     fig.update_yaxes(title="accuracy, in %", row=1, col=1)
     most = int(windows["drifted"].max())

@@ -17,10 +17,12 @@ LARGEST = 1_000_000  # bytes of one notice
 def receiver() -> Iterator[tuple[str, list[dict]]]:
     """(address, what was posted so far) of a server on a free loopback port.
 
-    A body that is no JSON object is answered with 400, a larger one than `LARGEST` with 413, and
-    not kept.
+    What comes again with the same `Idempotency-Key`, since its answer was late, is kept once. A
+    body that is no JSON object is answered with 400, a larger one than `LARGEST` with 413, and not
+    kept.
     """
     got: list[dict] = []
+    keys: set[str] = set()
 
     class Hook(BaseHTTPRequestHandler):
         timeout = 10  # seconds for a sender that stalls
@@ -43,7 +45,11 @@ def receiver() -> Iterator[tuple[str, list[dict]]]:
                 return 400
             if not isinstance(posted, dict):
                 return 400
-            got.append(posted)
+            key = self.headers.get("Idempotency-Key")
+            if key is None or key not in keys:
+                got.append(posted)
+            if key is not None:
+                keys.add(key)
             return 204
 
         def log_message(self, *_: object) -> None:

@@ -3,17 +3,14 @@
 A figure's title is the caller's: it says what to see. Tables are of frames, or of a `Watch`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from mlsys.monitoring.labels import known_at
-from mlsys.monitoring.scenes import DAYS
 from mlsys.monitoring.styles import judge_like
 from mlsys.monitoring.traffic import FEATURES, START, Traffic, traffic
 from mlsys.monitoring.verdict_power import clean_table
@@ -83,29 +80,6 @@ def three_worlds(*, per_day: int, seed: int) -> tuple[pd.DataFrame, dict[str, pd
         "label shift": same[kept],
         "concept drift": after_change("concept", per_day=per_day, seed=seed)[1],
     }
-
-
-Learn = Callable[[Any, pd.DataFrame, pd.Timestamp], tuple[Any, int]]
-
-
-def live_through(
-    mails: pd.DataFrame, inputs: np.ndarray, current: Any, due: Collection[int], learn: Learn | None
-) -> tuple[list[float], int]:
-    """Accuracy on each of four weeks' days, with a new model on the mornings `due` (0 to 27).
-
-    `mails` are the reference and live rows of a scene, `inputs` the same rows as the model reads
-    them. `learn` gets the model, the rows whose label is known by then, and the time; it returns a
-    model and how many rows it read, whose sum is returned too.
-    """
-    day, cost, right = pd.Timedelta("1D"), 0, []
-    for number in range(DAYS):
-        now = START + number * day
-        if number in due:
-            current, rows = learn(current, known_at(mails, now), now)
-            cost += rows
-        today = np.flatnonzero((mails["at"] >= now) & (mails["at"] < now + day))
-        right.append(float((current.predict(inputs[today]) == mails["label"].iloc[today]).mean()))
-    return right, cost
 
 
 @lru_cache(maxsize=2)

@@ -60,6 +60,7 @@ def rows(n: int, *, seed: int = 0) -> pa.Table:
 @lru_cache(maxsize=4)
 def _day(n: int, seed: int) -> pa.Table:
     mail = traffic.scene_frame("healthy", per_day=n, days=1, seed=seed)
+    mail["version"] = service.BUILT_IN
     table = pa.Table.from_pandas(mail[service.PREDICTIONS.names], preserve_index=False)
     return table.cast(service.PREDICTIONS).combine_chunks()
 

@@ -20,7 +20,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from mlsys.monitoring.drift import ks, ks_p_value
+from mlsys.monitoring.distances import ks, ks_p_value
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.threads import few_threads
 

@@ -7,15 +7,18 @@ be asked for its profile once a window.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mlsys.monitoring import profile_kernels as kernels
+from mlsys.monitoring import profiles
 from mlsys.monitoring.errors import MonitoringError
+from mlsys.monitoring.label_sample import Counted, counted, label_hashes, merge_counted
 from mlsys.monitoring.profile_grid import Grid, of_sample
-from mlsys.monitoring.profiles import TOP, ColumnProfile, Profile, Tail, bounded
+from mlsys.monitoring.profiles import ColumnProfile, Profile, Tail, bounded
 from mlsys.monitoring.sources import Kind, Piece, piece
 
 BLOCK = 65_536  # rows turned to float64 at a time
@@ -72,6 +75,10 @@ class Builder:
         part = as_kind(piece(name, values), wanted if name in self.kinds else None)
         if wanted == "category" and part.kind == "number" and not np.isfinite(part.values).any():
             part = as_kind(part, "category")  # a column of nothing is of any kind
+        if part.kind == "text":
+            raise MonitoringError(
+                f"Column {name!r} holds texts, which are judged from rows, not from profiles."
+            )
         if name not in self.columns:
             if part.kind == "category":
                 self.columns[name] = _Categories(name, part.dtype, self.rows)
@@ -88,9 +95,11 @@ class Builder:
 
 
 def as_kind(part: Piece, kind: Kind | None) -> Piece:
-    """A number read as a category of its own digits, where that is asked for."""
+    """A number read as a category of its own digits, or a category as texts, where asked for."""
     if kind is None or kind == part.kind:
         return part
+    if kind == "text" and part.kind == "category":
+        return replace(part, kind="text")
     if kind == "category" and part.kind == "number":
         codes, labels = pd.factorize(part.values, use_na_sentinel=True)
         return Piece(part.name, "category", part.dtype, codes, [f"{label:g}" for label in labels])
@@ -160,34 +169,36 @@ class _Categories:
         self.name, self.dtype, self.missing = name, dtype, missing
         self.count, self.slack = 0, 0
         self.top: dict[str, int] = {}
-        self.sketch = kernels.new_sketch()
+        self.sample: Counted | None = None  # kept from where `top` is not exact any more
 
     def add(self, part: Piece) -> None:
         counts = label_counts(part)
         self.missing += len(part.values) - int(counts.sum())
         self.count += int(counts.sum())
         present = np.flatnonzero(counts)
-        if len(present) > TOP:  # the same bound, on arrays: the Python below sees at most TOP
-            fresh = [part.labels[code] for code in present.tolist()]
-            cut = int(np.partition(counts[present], -TOP - 1)[-TOP - 1])
-            present, self.slack = present[counts[present] > cut], self.slack + cut
-            counts = counts - cut
-        else:
-            fresh = [part.labels[i] for i in present.tolist() if part.labels[i] not in self.top]
-        for code in present.tolist():
-            label = part.labels[code]
-            self.top[label] = self.top.get(label, 0) + int(counts[code])
-        if fresh:
-            # pandas' hash of a string does not change from run to run.
-            hashes = pd.util.hash_array(np.array(fresh, dtype=object), categorize=False)
-            kernels.add_hashes(hashes, *self.sketch)
+        counts = counts[present]
+        labels = [part.labels[code] for code in present.tolist()]
+        most = profiles.TOP
+        new = sum(label not in self.top for label in labels)
+        if self.sample is None and len(self.top) + new > most:
+            self.sample = counted(self.top)
+        if self.sample is not None:
+            self.sample = merge_counted(self.sample, (label_hashes(labels), counts))
+        if len(labels) > most:  # the same bound, on arrays: the Python below sees at most TOP
+            cut = int(np.partition(counts, -most - 1)[-most - 1])
+            kept, self.slack = np.flatnonzero(counts > cut), self.slack + cut
+            labels, counts = [labels[place] for place in kept.tolist()], counts[kept] - cut
+        for label, count in zip(labels, counts.tolist()):
+            self.top[label] = self.top.get(label, 0) + count
         self.top, self.slack = bounded(self.top, self.slack)
 
     def done(self) -> ColumnProfile:
+        hashes, often = self.sample or counted(self.top)
         return ColumnProfile(
-            self.name, "category", self.dtype, self.count, self.missing, _hashes(self.sketch),
+            self.name, "category", self.dtype, self.count, self.missing, hashes,
             top=dict(sorted(self.top.items(), key=lambda item: (-item[1], item[0]))),
             slack=self.slack,
+            hash_counts=often if self.slack else None,
         )  # fmt: skip
 
 

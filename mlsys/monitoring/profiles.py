@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 
 from mlsys.monitoring.errors import MonitoringError
+from mlsys.monitoring.label_sample import Counted, counted, merge_counted
 from mlsys.monitoring.profile_grid import Grid, coarsen, common
 from mlsys.monitoring.profile_kernels import KEPT
 from mlsys.monitoring.sources import Kind
@@ -50,7 +51,8 @@ class ColumnProfile:
     and on `grid` the counts `bins` with the tails `below` and `above`. Of categories: `top`, counts
     by label. When more than 4,096 labels came, a label's count in `top` is too small by at most
     `slack` (Misra and Gries, Sci. Comput. Program. 1982; mergeable: Agarwal et al., PODS 2012);
-    else `slack` is 0 and `top` is exact. `values`, in exact mode only: every finite number, sorted.
+    else `slack` is 0 and `top` is exact. Where it is not, `hash_counts` says how often each label
+    of `smallest_hashes` came. `values`, in exact mode only: every finite number, sorted.
     """
 
     name: str
@@ -70,6 +72,7 @@ class ColumnProfile:
     above: Tail = Tail()
     top: Mapping[str, int] = field(default_factory=dict)
     slack: int = 0
+    hash_counts: np.ndarray | None = None
     values: np.ndarray | None = None
 
     @property
@@ -91,6 +94,13 @@ class ColumnProfile:
         if kept < KEPT:
             return float(kept)
         return (kept - 1) * 2.0**64 / float(self.smallest_hashes[-1])
+
+    @property
+    def sample(self) -> Counted | None:
+        """A category's `label_sample`; None for a profile that was stored without the counts."""
+        if not self.slack:
+            return counted(self.top)
+        return None if self.hash_counts is None else (self.smallest_hashes, self.hash_counts)
 
     @property
     def rest(self) -> int:
@@ -202,7 +212,9 @@ def merge_columns(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
     )  # fmt: skip
     if a.kind == "category":
         top, slack = bounded(_added(a.top, b.top), a.slack + b.slack)
-        return replace(made, top=top, slack=slack)
+        samples = [one.sample for one in (a, b) if slack]
+        often = merge_counted(*samples)[1] if samples and all(samples) else None
+        return replace(made, top=top, slack=slack, hash_counts=often)
     a, b = aligned(a, b)
     mean, m2 = _moments(a, b)
     exact = a.values is not None and b.values is not None
@@ -311,6 +323,7 @@ class _Column(msgspec.Struct, forbid_unknown_fields=True):
     top: dict[str, int]
     slack: int
     values: bytes | None = None
+    hash_counts: list[int] | None = None
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -336,6 +349,7 @@ def _pack(column: ColumnProfile) -> _Column:
         (column.above.count, _finite(column.above.sum)),
         dict(column.top), column.slack,
         None if column.values is None else column.values.astype("<f8").tobytes(),
+        None if column.hash_counts is None else column.hash_counts.tolist(),
     )  # fmt: skip
 
 
@@ -349,11 +363,15 @@ def _unpack(made: _Column) -> ColumnProfile:
         seen > made.count if grid is None else seen != made.count
     ):
         raise MonitoringError(f"The stored profile of {made.name!r} does not add up.")
+    hashes = np.frombuffer(made.smallest_hashes, "<u8")
+    often = None if made.hash_counts is None else np.array(made.hash_counts, np.int64)
+    if often is not None and (len(often) != len(hashes) or often.min(initial=1) < 1):
+        raise MonitoringError(f"The stored profile of {made.name!r} has counts without hashes.")
     return ColumnProfile(
         made.name, made.kind, made.dtype, made.count, made.missing,
-        np.frombuffer(made.smallest_hashes, "<u8"), made.infinite, number[0],
+        hashes, made.infinite, number[0],
         math.inf if made.m2 is None else made.m2, number[1], number[2], grid, bins, below, above,
-        made.top, made.slack,
+        made.top, made.slack, often,
         None if made.values is None else np.frombuffer(made.values, "<f8"),
     )  # fmt: skip
 

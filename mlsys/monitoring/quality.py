@@ -17,6 +17,8 @@ from mlsys.monitoring.errors import MonitoringError
 
 KINDS = ("number", "category", "text", "time", "bool")
 MOST_CATEGORIES = 50
+MOST_LISTED = 5_000  # values that a check lists
+MOST_NEW = 0.2  # the share of rows with a new value up to which a list means something
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,10 @@ def suggest(
 
     Ranges are those seen, `room` of their width wider (a bound of 0 stays), and one value in a
     hundred may leave them: the next window of a long tail has a new extreme. Missing values may be
-    twice as many as seen, and one in a hundred more; with `time`, volume may go from half the
-    least to twice the most of a full window of `every`, and the newest row may be two windows old.
+    twice as many as seen, and one in a hundred more. Of a column with 51 to 5,000 different texts,
+    new ones may come in twice as many rows as chance gives, and five in a hundred more. With
+    `time`, volume may go from half the least to twice the most of a full window of `every`, and the
+    newest row may be two windows old.
     """
     if not len(reference):
         raise MonitoringError("An empty reference suggests nothing; give it some rows.")
@@ -148,7 +152,23 @@ def _suggest_column(column: pd.Series, room: float) -> ColumnCheck:
         return ColumnCheck(
             kind, missing=missing, allowed=tuple(sorted(map(str, column.dropna().unique())))
         )
+    if kind == "text":
+        return _suggest_words(column.dropna().astype(str), missing)
     return ColumnCheck(kind, missing=missing)
+
+
+def _suggest_words(values: pd.Series, missing: float) -> ColumnCheck:
+    """Of many values a list too, with room for the new ones that the next window brings anyway: the
+    share of values that came once says how many rows those are (Good, Biometrika 40, 1953). Where
+    that is many, as with keys and free text, a list means nothing."""
+    counts = values.value_counts()
+    new = float((counts == 1).sum() / len(values))
+    if len(counts) > MOST_LISTED or new > MOST_NEW:
+        return ColumnCheck("text", missing=missing)
+    room = round(2 * new + 0.05, 4)
+    return ColumnCheck(
+        "category", missing=missing, allowed=tuple(sorted(counts.index)), unseen=room
+    )
 
 
 def _short(value: float, *, up: bool = False) -> float:

@@ -5,8 +5,7 @@
 change, after it, and both. When to train at all is for the caller to say.
 """
 
-from collections.abc import Collection, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Collection, Mapping
 from itertools import product
 from typing import Any
 
@@ -14,18 +13,17 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 
-from mlsys.monitoring.lesson_figures import Learn, after_change, live_through
-from mlsys.monitoring.traffic import Traffic, model
+from mlsys.monitoring.labels import DAY, known_at
+from mlsys.monitoring.lesson_figures import after_change
+from mlsys.monitoring.scenes import DAYS
+from mlsys.monitoring.traffic import START, Traffic, encoded, model
 
-DAY = pd.Timedelta("1D")
+Learn = Callable[[Any, pd.DataFrame, pd.Timestamp], tuple[Any, int]]
 Way = tuple[Collection[int], Learn | None]
 
-champion = lru_cache(maxsize=1)(model)
-
-
-def encode(mails: pd.DataFrame) -> np.ndarray:
-    """Mails as the last layer reads them, by a preparation that is never retrained."""
-    return champion()[:-1].transform(mails)
+# Who answers until somebody better does, and how mails are prepared for its last layer, and are
+# for every layer that takes its place.
+champion, encode = model, encoded
 
 
 def stateless(days: float) -> Learn:
@@ -53,6 +51,26 @@ def stateful(*, seed: int = 0) -> Learn:
         return current.partial_fit(encode(rows), rows["label"], classes=[0, 1]), len(rows)
 
     return learn
+
+
+def live_through(
+    mails: pd.DataFrame, inputs: np.ndarray, current: Any, due: Collection[int], learn: Learn | None
+) -> tuple[list[float], int]:
+    """Accuracy on each of four weeks' days, with a new model on the mornings `due` (0 to 27).
+
+    `mails` are the reference and live rows of a scene, `inputs` the same rows as the model reads
+    them. `learn` gets the model, the rows whose label is known by then, and the time; it returns a
+    model and how many rows it read, whose sum is returned too.
+    """
+    cost, right = 0, []
+    for number in range(DAYS):
+        now = START + number * DAY
+        if number in due:
+            current, rows = learn(current, known_at(mails, now), now)
+            cost += rows
+        today = np.flatnonzero((mails["at"] >= now) & (mails["at"] < now + DAY))
+        right.append(float((current.predict(inputs[today]) == mails["label"].iloc[today]).mean()))
+    return right, cost
 
 
 def compare(made: Traffic, ways: Mapping[str, Way]) -> tuple[pd.DataFrame, dict[str, list[float]]]:

@@ -6,6 +6,9 @@ One worker: a log has one writer. POST /predict answers when the rows are safe i
 /labels takes what turned out true, GET /stats counts, GET /metrics is for Prometheus. Every
 `MONITORED_WINDOW` rows (1,000) a profile of the inputs goes to the store too. What the log says is
 for `watch` to judge, in another process: the reader needs nothing from this one.
+
+With `MONITORED_REGISTRY`, the folder of a `registry`, each request is answered by the version that
+is champion then. The log names the version of each answer; "built in" is the model made here.
 """
 
 import asyncio
@@ -17,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from fastapi import FastAPI
@@ -26,6 +30,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from mlsys.monitoring import traffic
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.recorder import Recorder
+from mlsys.monitoring.registry import Registry
 from mlsys.monitoring.store import TIME_TYPE, Writer
 from mlsys.monitoring.streams import WindowProfiles
 
@@ -68,8 +73,9 @@ PREDICTIONS = pa.schema(
     [("id", pa.string()), ("at", TIME_TYPE)]
     + [(name, pa.float64()) for name in traffic.NUMBERS]
     + [(name, pa.string()) for name in traffic.CATEGORIES]
-    + [("score", pa.float64()), ("prediction", pa.int64())]
+    + [("score", pa.float64()), ("prediction", pa.int64()), ("version", pa.string())]
 )
+BUILT_IN = "built in"
 LABELS = pa.schema([("id", pa.string()), ("label", pa.int64()), ("at", TIME_TYPE)])
 PROFILES = pa.schema([("at", TIME_TYPE), ("rows", pa.int64()), ("profile", pa.string())])
 
@@ -101,11 +107,22 @@ async def _open(app: FastAPI):
         watch = partial(profile_windows, windows, logs["profiles"])
         app.state.predictions = stack.enter_context(Recorder(logs["predictions"], then=watch))
         app.state.labels = stack.enter_context(Recorder(logs["labels"]))
-        traffic.model(app.state.seed)
+        inputs = traffic.model(app.state.seed)[-1].n_features_in_
+        registry = os.environ.get("MONITORED_REGISTRY")
+        app.state.registry = Registry(registry, inputs) if registry else None
         yield
 
 
 app = FastAPI(title="Is it spam? A monitored service", lifespan=_open)
+
+
+def _scores(frame: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """Probabilities of spam, and the version that gave them."""
+    registry, seed = app.state.registry, app.state.seed
+    if registry is None:
+        return traffic.predict(frame, seed=seed), BUILT_IN
+    champion = registry.champion()
+    return champion.scores(traffic.encoded(frame, seed=seed)), champion.name
 
 
 async def _safe(recorder: Recorder, batch: pa.RecordBatch) -> bool:
@@ -126,13 +143,13 @@ async def predict(mails: Mails) -> dict:
     now = datetime.now(UTC)
     rows = [{**vars(mail), "at": mail.at or now} for mail in mails.rows]
     frame = pd.DataFrame(rows)
-    score = traffic.predict(frame, seed=app.state.seed)
+    score, version = _scores(frame)
     said = (score >= traffic.THRESHOLD).astype(int)
-    columns = {name: [row[name] for row in rows] for name in PREDICTIONS.names[:-2]}
-    columns |= {"score": score, "prediction": said}
+    columns = {name: [row[name] for row in rows] for name in PREDICTIONS.names[:-3]}
+    columns |= {"score": score, "prediction": said, "version": [version] * len(rows)}
     batch = pa.RecordBatch.from_pydict(columns, schema=PREDICTIONS)
     logged = await _safe(app.state.predictions, batch)
-    return {"scores": score.tolist(), "logged": logged}
+    return {"scores": score.tolist(), "version": version, "logged": logged}
 
 
 @app.post("/labels")
@@ -146,7 +163,11 @@ async def labels(told: Labels) -> dict:
 
 @app.get("/health")
 async def health() -> dict:
-    return {"pid": os.getpid(), "features": list(traffic.FEATURES)}
+    """Who answers: the process, its inputs, the version; `problem` when the registry has one."""
+    registry = app.state.registry
+    version = registry.champion().name if registry else BUILT_IN
+    about = {"pid": os.getpid(), "features": list(traffic.FEATURES), "version": version}
+    return about | ({"problem": registry.problem} if registry and registry.problem else {})
 
 
 @app.get("/stats")
@@ -157,11 +178,13 @@ async def stats() -> dict:
 
 @app.get("/metrics", response_class=PlainTextResponse)
 async def metrics() -> str:
-    """The same counts in Prometheus' text format."""
+    """The same counts, and the version that answers, in Prometheus' text format."""
     lines = ["# TYPE mlsys_service_rows gauge"]
     for name, counts in (await stats()).items():
         lines += [
             f'mlsys_service_rows{{log="{name}",state="{state}"}} {value}'
             for state, value in counts.items()
         ]
+    version = (await health())["version"]
+    lines += ["# TYPE mlsys_service_model gauge", f'mlsys_service_model{{version="{version}"}} 1']
     return "\n".join(lines) + "\n"

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from mlsys.monitoring.errors import MonitoringError
 
-Kind = Literal["number", "category", "time"]
+Kind = Literal["number", "category", "time", "text"]
 ROWS = 131_072  # rows a batch, where a source is read by batches, at most
 CELLS = 2**24  # values a batch at most: a table of a thousand columns comes by fewer rows
 EXACT = 2**53  # every integer up to here is a float64
@@ -30,7 +30,8 @@ class Piece:
     """A stretch of one column.
 
     `values`: of numbers and times (seconds since 1970, UTC), their array, missing ones as NaN;
-    of a category, integer codes into `labels`, -1 where missing. `dtype` is the source's own name
+    of a category or of texts, integer codes into `labels`, -1 where missing. A column of strings
+    comes as a category; whether it is one of texts is for `drift`. `dtype` is the source's own name
     of the type. `whole` says that a number's column holds integers.
     """
 
@@ -151,7 +152,7 @@ def _of_series(name: str, series: pd.Series) -> Piece:
     shown = str(dtype)
     if isinstance(dtype, pd.CategoricalDtype):
         return Piece(name, "category", "category", series.cat.codes.to_numpy(),
-                     [str(label) for label in series.cat.categories])  # fmt: skip
+                     [str(label) for label in series.cat.categories.tolist()])  # fmt: skip
     if pd.api.types.is_bool_dtype(dtype):
         return _of_labels(name, series, shown)
     if isinstance(dtype, (np.dtype, pd.DatetimeTZDtype)) and dtype.kind == "M":

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mlsys.monitoring.drift import hellinger, jensen_shannon, l_infinity, wasserstein
+from mlsys.monitoring.distances import hellinger, jensen_shannon, l_infinity, wasserstein
 from mlsys.monitoring.errors import MonitoringError
 
 Style = Literal["evidently", "nannyml", "whylogs"]

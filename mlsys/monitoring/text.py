@@ -3,21 +3,17 @@ can tell the new messages from the old."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.multivariate import Separation, domain_classifier
+from mlsys.monitoring.text_measures import measures, vocabulary
 from mlsys.monitoring.verdict_report import Report
 from mlsys.monitoring.verdicts import Rules, judge
-
-WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +30,6 @@ class TextDrift:
         if not self.drifted:
             return f"The texts did not drift: {told}, no better than chance allows."
         return f"The texts drifted: {told}. {self.report.sentence}"
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, lower case."""
-    return WORD.findall(text.lower())
-
-
-def vocabulary(texts: Iterable[str], *, at_least: int = 1) -> frozenset[str]:
-    """The words that occur at least so often."""
-    seen = Counter(word for text in texts for word in words(text))
-    return frozenset(word for word, n in seen.items() if n >= at_least)
-
-
-def measures(texts: Iterable[str], known: frozenset[str]) -> pd.DataFrame:
-    """A row a text: `length` in characters, `words`, and `unknown`, the share of its words that are
-    not in `known` (0 for a text without words)."""
-    rows = []
-    for text in texts:
-        found = words(text)
-        new = sum(word not in known for word in found)
-        rows.append((len(text), len(found), new / len(found) if found else 0.0))
-    return pd.DataFrame(rows, columns=["length", "words", "unknown"])
 
 
 def text_drift(

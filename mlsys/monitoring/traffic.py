@@ -100,6 +100,11 @@ def predict(mail: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
     """The model's probabilities of spam for rows with the columns of `FEATURES`."""
     if not len(mail):
         return np.zeros(0)
+    return model(seed)[-1].predict_proba(encoded(mail, seed=seed))[:, 1]
+
+
+def encoded(mail: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
+    """One row or more as the model's last layer reads them, (n, inputs)."""
     table = mail[list(FEATURES)].copy()
     for name in NUMBERS:
         # A negative or infinite number is no number for the model; quality checks report it.
@@ -107,7 +112,7 @@ def predict(mail: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
         table[name] = column.where(np.isfinite(column) & (column > -1))
     for name in CATEGORIES:
         table[name] = table[name].astype(object).where(table[name].notna(), "missing")
-    return model(seed).predict_proba(table)[:, 1]
+    return model(seed)[:-1].transform(table)
 
 
 def _strength(scene: Scene, day: np.ndarray) -> np.ndarray:

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 import msgspec
 import pandas as pd
 
+from mlsys.monitoring.cells import REST
+from mlsys.monitoring.distances import ks_by_chance
 from mlsys.monitoring.drift import Move
+from mlsys.monitoring.text_measures import NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,16 @@ class Verdict:
         """What happened to the column, as a part of a sentence."""
         move = self.move
         before, now = move.missing
-        if math.isnan(move.distance):
+        if not move.m:
             return f"it has no values any more ({before:.1%} were missing in the reference)"
-        if move.kind == "category":
-            what = f"the share of {move.where!r} changed by {100 * move.distance:.1f} points"
+        if math.isnan(move.distance):
+            what = "it holds keys or texts, whose values are not judged here"
+        elif move.kind == "category":
+            what = _of_categories(move)
+        elif move.kind == "text":
+            what = _of_texts(move)
         else:
-            what = f"{100 * move.distance:.1f} % of its rows moved across {move.where:.4g}"
-            if move.spread > 0 and math.isfinite(move.wasserstein / move.spread):
-                what += f", {move.wasserstein / move.spread:.2f} standard deviations on average"
+            what = _of_numbers(move)
         if abs(now - before) >= 0.0005:
             what += f"; missing values went from {before:.1%} to {now:.1%}"
         return what
@@ -65,6 +70,99 @@ class Verdict:
         else:
             head = f"{self.column} shows no move that chance does not explain"
         return f"{head}: {self.what} (p {_p(self.adjusted_p)})."
+
+
+def title_of(move: Move) -> str:
+    """What moved, in a few words for a heading."""
+    before, now = move.means
+    if move.kind == "text" and move.measured == "unknown":
+        return f"{100 * now:.0f} % of a text's words are new"
+    if move.kind == "text":
+        unit = NAMES[move.measured][1]
+        return f"a text has {now:.3g}{unit}, and had {before:.3g}"
+    if _tells_unseen(move):
+        what = "have a new value" if move.kind == "category" else "lie beyond the reference"
+        return f"{_share(move.unseen)} of the rows {what}"
+    if _tells_moved(move):
+        return f"{_share(move.moved)} of the rows would have to change"
+    far = f"{100 * move.distance:.0f}"
+    if move.kind == "category":
+        label = str(move.where)
+        label = label if len(label) <= 16 else label[:15] + "…"
+        return f"the share of {label!r} moved by {far} points"
+    return f"{far} % of the rows moved across {_place(move, move.where)}"
+
+
+def _tells_unseen(move: Move) -> bool:
+    """Whether rows with a value that the reference has not say best what happened."""
+    if move.kind == "category":
+        return move.unseen - move.unseen_by_chance > max(move.distance, 0.005)
+    near = max(0.0, move.distance - ks_by_chance(move.n, move.m))
+    return move.unseen - max(3 * move.unseen_by_chance, 0.0005) > near / 2
+
+
+def _tells_moved(move: Move) -> bool:
+    return move.kind == "category" and (
+        move.moved - move.moved_by_chance > max(2 * move.distance, 0.01)
+    )
+
+
+def _of_categories(move: Move) -> str:
+    about = "" if move.exact else "about "
+    some = f", such as {move.example[:40]!r}" if move.example else ""
+    if _tells_unseen(move):
+        return (
+            f"{about}{_share(move.unseen)} of its rows have a value that the reference has not"
+            f"{some}{_chance(move.unseen_by_chance)}"
+        )
+    if _tells_moved(move):
+        return (
+            f"{_share(move.moved)} of its rows would have to change their value to be spread as in "
+            f"the reference{_chance(move.moved_by_chance)}"
+        )
+    if move.where == REST:
+        return f"the share of rare values changed by {100 * move.distance:.1f} points"
+    return f"the share of {move.where!r} changed by {100 * move.distance:.1f} points"
+
+
+def _of_numbers(move: Move) -> str:
+    if _tells_unseen(move):
+        end = _place(move, move.example)
+        what = f"{_share(move.unseen)} of its rows lie beyond all of the reference, as far as {end}"
+        moved = "; its values moved by"
+    else:
+        what = f"{100 * move.distance:.1f} % of its rows moved across {_place(move, move.where)}"
+        moved = ","
+    if move.spread > 0 and math.isfinite(move.wasserstein / move.spread):
+        what += f"{moved} {move.wasserstein / move.spread:.2f} standard deviations on average"
+    return what
+
+
+def _of_texts(move: Move) -> str:
+    name, unit = NAMES[move.measured]
+    before, now = move.means
+    if move.measured == "unknown":
+        ends = f"from {before:.1%} to {now:.1%} of a text"
+    else:
+        ends = f"from {before:.3g} to {now:.3g}{unit}"
+    return f"{name} went {ends} on average"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %" if value < 0.1 else f"{100 * value:.0f} %"
+
+
+def _chance(value: float) -> str:
+    return f", where chance alone gives {_share(value)}" if value >= 0.001 else ""
+
+
+def _place(move: Move, value: float | str) -> str:
+    if move.kind != "time":
+        return f"{value:.4g}"
+    try:
+        return f"{pd.Timestamp(value, unit='s'):%d %b %Y %H:%M}"
+    except (ValueError, OverflowError):
+        return f"{value:.4g} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +204,8 @@ class Report:
             (
                 one.column, one.move.kind, one.drifted, one.effect, one.adjusted_p,
                 one.move.distance, str(one.move.where), one.move.wasserstein, one.move.psi,
-                one.move.jensen_shannon, one.move.hellinger, *one.move.missing, one.move.n,
-                one.move.m, one.sentence,
+                one.move.jensen_shannon, one.move.hellinger, one.move.moved, one.move.unseen,
+                *one.move.missing, one.move.n, one.move.m, one.sentence,
             )
             for one in self.verdicts
         ]  # fmt: skip
@@ -170,8 +268,8 @@ def safe_csv(frame: pd.DataFrame) -> str:
 
 _COLUMNS = [
     "column", "kind", "drifted", "effect", "adjusted_p", "distance", "where", "wasserstein",
-    "psi", "jensen_shannon", "hellinger", "missing_before", "missing_now", "reference_values",
-    "values", "sentence",
+    "psi", "jensen_shannon", "hellinger", "moved", "unseen", "missing_before", "missing_now",
+    "reference_values", "values", "sentence",
 ]  # fmt: skip
 
 _PAGE = """<!doctype html>

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from mlsys.monitoring.distances import ks_by_chance
 from mlsys.monitoring.drift import Move, measure_tables
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.profiles import Profile
@@ -28,10 +30,11 @@ from mlsys.monitoring.verdict_report import Report, Verdict
 class Rules:
     """When a move counts.
 
-    `alpha`: the share of reports on clean data that may raise anything. Floors: `number`, a KS
-    distance, and `category`, a change of one category's share, both in shares of rows; `spread`, a
-    Wasserstein distance in standard deviations of the reference, for few rows that moved far;
-    `missing`, a change of the share without a value. `k` of the last `n` windows must raise.
+    `alpha`: the share of reports on clean data that may raise anything. Floors, in shares of rows:
+    `number`, a KS distance, or how many rows would have to change their category; `category`, a
+    change of one category's share, or rows whose value the reference has not; `missing`, a change
+    of the share without a value. `spread` is a Wasserstein distance in standard deviations of the
+    reference, for few rows that moved far. `k` of the last `n` windows must raise.
     """
 
     alpha: float = 0.01
@@ -98,6 +101,8 @@ def judge(
     rows = max(v.move.m for v in verdicts)
     if isinstance(tables[-1], Profile):
         rows = tables[-1].rows
+    elif isinstance(tables[-1], pd.DataFrame):  # of texts a part is compared
+        rows = len(tables[-1])
     return Report(tuple(verdicts), unread, rows, rules.alpha, rules.k, rules.n)
 
 
@@ -121,14 +126,16 @@ def _judge_window(moves: Sequence[Move], rules: Rules) -> dict[str, _Raised]:
 
 
 def _effect(move: Move, rules: Rules) -> float:
-    """The move in multiples of its floor; of a KS distance what chance gives on average is taken
-    off first: sqrt(pi / 2) ln 2 sqrt(1/n + 1/m), the mean of Kolmogorov's law."""
+    """The move in multiples of its floor, the largest of those that it has; what chance gives on
+    average is taken off first, except of the share of one category."""
+    unseen = _over(max(move.unseen - move.unseen_by_chance, 0.0), rules.category)
     if move.kind == "category":
-        return _over(move.distance, rules.category)
-    chance = math.sqrt(math.pi / 2) * math.log(2) * math.sqrt(1 / move.n + 1 / move.m)
+        moved = max(move.moved - move.moved_by_chance, 0.0)
+        return max(_over(move.distance, rules.category), _over(moved, rules.number), unseen)
     far = move.wasserstein / move.spread if move.spread > 0 else 0.0
     far = far if math.isfinite(far) else 0.0
-    return max(_over(max(move.distance - chance, 0.0), rules.number), _over(far, rules.spread))
+    near = max(move.distance - ks_by_chance(move.n, move.m), 0.0)
+    return max(_over(near, rules.number), _over(far, rules.spread), unseen)
 
 
 def _over(value: float, floor: float) -> float:

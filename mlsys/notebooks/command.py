@@ -114,7 +114,9 @@ def _run_shown(paths: list[Path], options: dict[str, Any], *, quiet: bool) -> li
             progress.remove_task(rows.pop(notebook))
             outcome = details["outcome"]
             said = f"{outcome.verdict:9} {notebook.stem} ({outcome.seconds:.1f} s)"
-            if not quiet:
+            if quiet:
+                print(said, file=sys.stderr, flush=True)  # stdout is JSON
+            else:
                 progress.console.print(said, highlight=False, markup=False)
 
     try:

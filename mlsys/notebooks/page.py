@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from mlsys.lesson_text import write_atomically
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+LESSON_LINK = re.compile(r"(\]\((?![a-z]+:)[^()\s]+)\.ipynb(?=[)#])")
 
 
 def write_page(executed: Path) -> Path:
@@ -25,6 +27,7 @@ def write_page(executed: Path) -> Path:
     nb = nbformat.read(executed, as_version=4)
     _draw_figures(nb)
     _say_what_was_asked(nb)
+    _link_pages(nb, executed.stem)
     exporter = HTMLExporter(template_name="lab", embed_images=True)
     body, _ = exporter.from_notebook_node(nb, {"metadata": {"name": html.escape(executed.stem)}})
     write_atomically(page, body)
@@ -55,3 +58,11 @@ def _say_what_was_asked(nb: Any) -> None:
         for output in cell.get("outputs", []):
             if {WIDGET, "text/html"} <= set(output.get("data", {})):
                 del output["data"][WIDGET]
+
+
+def _link_pages(nb: Any, stem: str) -> None:
+    """A link to another lesson leads to its page of the same run: what follows @ in the name."""
+    run = "".join(stem.partition("@")[1:])
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LESSON_LINK.sub(rf"\g<1>{run}.html", cell.source)

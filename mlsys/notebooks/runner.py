@@ -8,6 +8,7 @@ share count for each of them.
 
 import json
 import multiprocessing
+import os
 import threading
 import time
 import uuid
@@ -121,7 +122,9 @@ def run_jobs(
         else:
             outcomes[job.output] = Outcome(job.notebook, "not run")
             todo.append(job)
-    waiting = sorted(todo, key=_last_seconds, reverse=True)
+    # Of those never run the last comes first: a course's later lessons take longer.
+    waiting = sorted(reversed(todo), key=_last_seconds, reverse=True)
+    threads = share_of_cores(slots)
     running: set[Path] = set()
     choosing = threading.Lock()
 
@@ -134,7 +137,7 @@ def run_jobs(
             return job
 
     def slot() -> None:
-        with _Worker() as own:
+        with _Worker(threads) as own:
             while not stop.is_set() and (job := take()):
                 tell(job.notebook, "start", {"cells": len(job.content["cells"])})
                 outcome = _run_one(job, own, kernels=forked, timeout=timeout, tell=tell, stop=stop)
@@ -145,7 +148,10 @@ def run_jobs(
 
     slots = min(max(1, slots), len(todo))
     if slots:
-        with warm.kernels(notebooks=len(todo)) as forked, ThreadPoolExecutor(slots) as pool:
+        with (
+            warm.kernels(notebooks=len(todo), environment=threads) as forked,
+            ThreadPoolExecutor(slots) as pool,
+        ):
             futures = [pool.submit(slot) for _ in range(slots)]
             try:
                 for future in futures:
@@ -154,6 +160,19 @@ def run_jobs(
                 stop.set()
                 raise
     return [outcomes[job.output] for job in plan]
+
+
+def share_of_cores(slots: int) -> dict[str, str]:
+    """Environment variables by which OpenMP and BLAS in a kernel take its slot's share of cores.
+
+    Their threads wait for each other by spinning: where two kernels have more of them than there
+    are cores, a fit of a second takes minutes. The share is that of the slots asked for, so that
+    a lesson runs alike alone. What a person has set stays.
+    """
+    known = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    share = {"OMP_NUM_THREADS": str(max(1, cores // max(1, slots))), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {name: os.environ.get(name, value) for name, value in share.items()}
 
 
 def make_job(
@@ -226,7 +245,7 @@ def _remembered(job: Job) -> Outcome | None:
 def _last_seconds(job: Job) -> float:
     """How long this or another edition took last: the longest begin, so that no slot ends late.
 
-    What never ran may be long, so it comes first, in the order asked for.
+    What never ran may be long, so it comes first.
     """
     for record in (job.record, job.record.with_stem(job.notebook.stem)):
         try:
@@ -276,7 +295,8 @@ def _run_one(
 class _Worker:
     """One worker process, started when first needed, started anew after it had to be killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
         self._process: Any = None
         self._pipe: Any = None
 
@@ -284,6 +304,9 @@ class _Worker:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._process is not None:
+            self._pipe.close()  # an idle worker ends, and removes its folder
+            self._process.join(5)
         self._kill()
 
     def run(
@@ -341,7 +364,8 @@ class _Worker:
         # Spawned, on every platform alike: a fork of a process with threads may hang.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=worker.main, args=(theirs,), daemon=True)
+        arguments = (theirs, self._environment)
+        self._process = context.Process(target=worker.main, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
 

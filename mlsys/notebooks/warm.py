@@ -23,8 +23,11 @@ LEAVE_WITHIN = 5.0  # seconds
 
 
 @contextlib.contextmanager
-def kernels(*, notebooks: int) -> Iterator[str | None]:
-    """Where to ask for a kernel while the block runs; None if each had better be started."""
+def kernels(*, notebooks: int, environment: dict[str, str]) -> Iterator[str | None]:
+    """Where to ask for a kernel while the block runs; None if each had better be started.
+
+    environment: what libraries are to find there when they are loaded.
+    """
     if not possible() or notebooks < 2:
         yield None
         return
@@ -32,7 +35,7 @@ def kernels(*, notebooks: int) -> Iterator[str | None]:
         address = str(Path(folder) / "asked")
         with contextlib.ExitStack() as held:
             try:
-                process = held.enter_context(_started(address))
+                process = held.enter_context(_started(address, environment))
             except OSError:
                 process = None
             yield address if process else None
@@ -48,14 +51,14 @@ def possible() -> bool:
 
 
 @contextlib.contextmanager
-def _started(address: str) -> Iterator[subprocess.Popen]:
+def _started(address: str, environment: dict[str, str]) -> Iterator[subprocess.Popen]:
     with socket.socket(socket.AF_UNIX) as listener:
         # It listens before the libraries are loaded: who asks early waits in line.
         listener.bind(address)
         listener.listen()
         process = subprocess.Popen(
             [sys.executable, str(ZYGOTE), str(listener.fileno())],
-            env={**os.environ, **QUIET, MARK: NO_MARK},
+            env={**os.environ, **QUIET, **environment, MARK: NO_MARK},
             pass_fds=[listener.fileno()],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

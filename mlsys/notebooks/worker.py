@@ -29,8 +29,8 @@ KERNEL_STARTS = 3
 STUBBED = ("NotImplementedError", "AssertionError")
 
 
-def main(pipe: connection.Connection) -> None:
-    """Answer tasks from the pipe until it closes.
+def main(pipe: connection.Connection, environment: dict[str, str]) -> None:
+    """Answer tasks from the pipe until it closes; kernels get the environment given.
 
     A task is a dict: source and output (paths), folder, parameters, student, mark, and kernels:
     where to ask for a forked one, or None.
@@ -43,6 +43,7 @@ def main(pipe: connection.Connection) -> None:
     os.environ["PATH"] = bin_folder + os.pathsep + os.environ.get("PATH", "")
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     os.environ.pop("JPY_PARENT_PID", None)
+    os.environ.update(environment)
     skip_grammar()
     with tempfile.TemporaryDirectory(prefix="mlsys-ipython-") as profile:
         # A person's start-up files must not change a lesson; two kernels share no history.

@@ -71,9 +71,9 @@ class _Listener:
         self.poll.closing = True
         self.server.should_exit = True
         self.chats.changed()  # polls answer at once
-        self.thread.join(5)
+        self.thread.join(30)
         if self.thread.is_alive():
-            raise ServiceError("The Bot API's server did not stop within 5 s.")
+            raise ServiceError("The Bot API's server did not stop within 30 s.")
         self.chats.changed()  # panels show that nobody is there
 
 
@@ -201,7 +201,7 @@ def _listener(chats: Chats, token: str, port: int) -> _Listener:
         life = _Listener(chats, token, port)
     except OSError as error:
         raise ServiceError(f"The Bot API could not listen at port {port}: {error}.") from error
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not life.server.started:
         if not life.thread.is_alive() or time.monotonic() > end:
             raise ServiceError("The Bot API's server did not start.")

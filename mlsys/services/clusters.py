@@ -13,6 +13,8 @@ from mlsys.services.faults import Link
 from mlsys.services.server import Server
 
 Sides = tuple[int, int]  # (the node that connects, the node that it connects to)
+IN_TIME = 60.0  # s for whatever must become so: a busy machine takes its time
+ANSWER_IN_TIME = 20.0  # s for an answer where nothing is cut
 
 
 class Refused(ServiceError):

@@ -12,7 +12,6 @@ import json
 import threading
 import time
 from collections.abc import Coroutine, Iterator
-from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
@@ -20,18 +19,25 @@ from typing import Any, TypeVar
 
 import nats as nats_client
 from nats.aio.client import Client
-from nats.errors import ConnectionClosedError, NoRespondersError, NoServersError
+from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import Error as NatsError
 from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import (
     KeyNotFoundError,
     NoStreamResponseError,
-    NotFoundError,
     ServiceUnavailableError,
 )
 from nats.js.kv import KeyValue
 
-from mlsys.services.clusters import Links, Refused, Sides, Unanswered, cluster_facts
+from mlsys.services.clusters import (
+    ANSWER_IN_TIME,
+    IN_TIME,
+    Links,
+    Refused,
+    Sides,
+    Unanswered,
+    cluster_facts,
+)
 from mlsys.services.errors import ServiceError
 from mlsys.services.faults import Link, proxy
 from mlsys.services.nats_server import Nats, find, greeting, serve
@@ -59,7 +65,7 @@ class _Loop:
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True, name="nats-loop")
         self.thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T], *, timeout: float = 30.0) -> T:
+    def run(self, work: Coroutine[Any, Any, T], *, timeout: float = IN_TIME) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout)
 
     def close(self) -> None:
@@ -69,7 +75,7 @@ class _Loop:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
 
-        with suppress(FutureTimeout):
+        with suppress(TimeoutError):
             self.run(end_all(), timeout=5)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
@@ -91,7 +97,7 @@ class NatsSession:
             return int(self.loop.run(self.bucket.get(key)).value)
         except KeyNotFoundError:
             return None
-        except (TimeoutError, NatsError, OSError, FutureTimeout) as error:
+        except (NatsError, OSError) as error:  # OSError: a TimeoutError is one
             raise Refused(f"Node {self.node} did not answer the read ({_words(error)}).") from None
 
     def write(self, key: str, value: int) -> None:
@@ -100,11 +106,11 @@ class NatsSession:
             self.loop.run(self.bucket.put(key, str(value).encode()))
         except NOT_SENT as error:
             raise Refused(f"Node {self.node} took no write ({_words(error)}).") from None
-        except (TimeoutError, NatsError, OSError, FutureTimeout) as error:
+        except (NatsError, OSError) as error:
             raise Unanswered(f"Node {self.node} did not confirm ({_words(error)}).") from None
 
     def close(self) -> None:
-        with suppress(NatsError, OSError, asyncio.TimeoutError, FutureTimeout):
+        with suppress(NatsError, OSError):
             self.loop.run(self.client.close(), timeout=5)
 
 
@@ -120,12 +126,12 @@ class NatsCluster:
     _loop: _Loop
     _cut: set[int] = field(default_factory=set)
 
-    def leader(self, *, timeout: float = 30.0) -> int:
+    def leader(self) -> int:
         """The bucket's Raft leader, as two nodes see it that are neither cut off nor dead.
 
-        Waits for an election under way; ServiceError when there is none within `timeout` s.
+        Waits for an election under way; ServiceError when there is none within a minute.
         """
-        end = time.monotonic() + timeout
+        end = time.monotonic() + IN_TIME
         while time.monotonic() < end:
             side = [n for n, node in enumerate(self.nodes) if n not in self._cut and node.alive]
             seen = [self.leader_seen_by(node) for node in side]
@@ -134,7 +140,7 @@ class NatsCluster:
                     return candidate
             time.sleep(0.05)
         raise ServiceError(
-            f"No two of the three nodes agreed on a leader within {timeout:g} s"
+            f"No two of the three nodes agreed on a leader within {IN_TIME:g} s"
             f" (nodes {side} see {seen})."
         )
 
@@ -160,12 +166,15 @@ class NatsCluster:
     def _session(self, node: int, timeout: float, direct: bool) -> NatsSession:
         async def connect() -> Client:
             return await nats_client.connect(
-                self.nodes[node].url, connect_timeout=5, max_reconnect_attempts=2, error_cb=_quiet
+                self.nodes[node].url,
+                connect_timeout=ANSWER_IN_TIME,
+                max_reconnect_attempts=2,
+                error_cb=_quiet,
             )
 
         try:
             client = self._loop.run(connect())
-        except (TimeoutError, NatsError, NoServersError, OSError) as error:
+        except (NatsError, OSError) as error:
             raise Refused(f"Node {node} takes no client ({_words(error)}).") from None
         # made here rather than looked up: the minority could not answer the look-up
         bucket = KeyValue(
@@ -179,7 +188,7 @@ class NatsCluster:
 
     def reader(self) -> NatsSession:
         """A client that reads what the leader has, not what the nearest replica has."""
-        return self._session(self.leader(), 5.0, False)
+        return self._session(self.leader(), ANSWER_IN_TIME, False)
 
     def isolate(self, node: int, direction: str = "both") -> None:
         """Cut the node off from the two others: a black hole "both" ways, "in" or "out"."""
@@ -239,7 +248,7 @@ def _cluster(direct: bool, seed: int) -> Iterator[NatsCluster]:
         version = greeting(HOST, clients[0])["version"]
         loop = _Loop()
         stack.callback(loop.close)
-        loop.run(_make_bucket(nodes[0].url, count, direct), timeout=30)
+        loop.run(_make_bucket(nodes[0].url, count, direct), timeout=2 * IN_TIME)
         cluster = NatsCluster(
             tuple(_with_version(node, version) for node in nodes),
             Links(links),
@@ -272,20 +281,20 @@ cluster {{
 
 async def _make_bucket(url: str, replicas: int, direct: bool) -> None:
     """Create the bucket, as soon as the servers have found one another."""
-    client = await nats_client.connect(url, error_cb=_quiet)
+    client = await nats_client.connect(url, connect_timeout=ANSWER_IN_TIME, error_cb=_quiet)
     config = KeyValueConfig(
         bucket=BUCKET, replicas=replicas, storage=StorageType.MEMORY, direct=direct, history=1
     )
-    end = time.monotonic() + 20
+    end = time.monotonic() + IN_TIME
     try:
         while True:
             try:
                 await client.jetstream(timeout=1).create_key_value(config)
                 return
-            except (TimeoutError, NatsError, NotFoundError) as error:
+            except (TimeoutError, NatsError) as error:
                 if time.monotonic() > end:
                     raise ServiceError(
-                        f"The NATS cluster made no bucket within 20 s ({_words(error)})."
+                        f"The NATS cluster made no bucket within {IN_TIME:g} s ({_words(error)})."
                     ) from None
             await asyncio.sleep(0.05)
     finally:

@@ -16,7 +16,14 @@ from typing import Literal, get_args
 
 import psycopg
 
-from mlsys.services.clusters import Links, Refused, Unanswered, cluster_facts
+from mlsys.services.clusters import (
+    ANSWER_IN_TIME,
+    IN_TIME,
+    Links,
+    Refused,
+    Unanswered,
+    cluster_facts,
+)
 from mlsys.services.errors import ServiceError
 from mlsys.services.faults import proxy
 from mlsys.services.postgres_server import (
@@ -118,7 +125,7 @@ class PostgresCluster:
 
     def reader(self) -> PostgresSession:
         """A client that reads what the leader has."""
-        return self.session(self.primary)
+        return self.session(self.primary, timeout=ANSWER_IN_TIME)
 
     def isolate(self, node: int, direction: str = "both") -> None:
         """Cut the two apart: a black hole "both" ways, or what comes "in" or goes "out" there."""
@@ -131,7 +138,9 @@ class PostgresCluster:
         """
         if self.primary == 0:
             with self.nodes[1].connect() as connection:
-                connection.execute("select pg_promote(true, 20)")
+                done = connection.execute("select pg_promote(true, %s)", (int(IN_TIME),))
+                if not done.fetchone()[0]:
+                    raise ServiceError(f"The standby was no primary within {IN_TIME:g} s.")
             self.primary = 1
         return self.primary
 
@@ -195,9 +204,9 @@ def _standby(installed: Installation, primary_port: int) -> Iterator[Postgres]:
             yield server
 
 
-def _await_state(primary: Postgres, standby: Postgres, state: str, timeout: float = 15.0) -> None:
+def _await_state(primary: Postgres, standby: Postgres, state: str) -> None:
     """Wait until the primary counts the standby as this and the standby has the table."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + IN_TIME
     with primary.connect() as at_primary, standby.connect() as at_standby:
         while time.monotonic() < end:
             row = at_primary.execute("select sync_state from pg_stat_replication").fetchone()
@@ -205,7 +214,7 @@ def _await_state(primary: Postgres, standby: Postgres, state: str, timeout: floa
             if row and row[0] == state and there:
                 return
             time.sleep(0.02)
-    raise ServiceError(f"The standby did not get into step within {timeout:g} s.")
+    raise ServiceError(f"The standby did not get into step within {IN_TIME:g} s.")
 
 
 def _line(error: Exception) -> str:

@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 
 import redis
 
-from mlsys.services.clusters import Links, Refused, Unanswered, cluster_facts
+from mlsys.services.clusters import (
+    ANSWER_IN_TIME,
+    IN_TIME,
+    Links,
+    Refused,
+    Unanswered,
+    cluster_facts,
+)
 from mlsys.services.errors import ServiceError
 from mlsys.services.faults import proxy
 from mlsys.services.process import HOST
@@ -85,7 +92,8 @@ class ValkeyCluster:
 
     def session(self, node: int, *, wait: int = 0, timeout: float = 0.5) -> ValkeySession:
         """A client at this node; with `wait=1` a write counts only when the replica has it."""
-        options = {"socket_timeout": timeout + 1, "retry": None}
+        # nobody cuts a client off from its node: however late, the answer comes
+        options = {"socket_timeout": timeout + ANSWER_IN_TIME, "retry": None}
         return ValkeySession(self.nodes[node].client(**options), node, wait, timeout)
 
     def reader(self) -> ValkeySession:
@@ -106,18 +114,18 @@ class ValkeyCluster:
             client.execute_command("REPLICAOF", "NO", "ONE")
         return self.primary
 
-    def heal(self, *, timeout: float = 10.0) -> None:
+    def heal(self) -> None:
         """Let the link pass again, and have the other node follow the primary.
 
         After a failover the old primary throws its own writes away to do so. Waits until it has
-        caught up; ServiceError after `timeout` s.
+        caught up; ServiceError when it does not.
         """
         self.links.heal()
         follower = 1 - self.primary
         if not self.nodes[follower].alive:
             return
         follow(self.nodes[follower], self.links.between[follower, self.primary].port)
-        await_sync(self.nodes[self.primary], self.nodes[follower], timeout)
+        await_sync(self.nodes[self.primary], self.nodes[follower])
 
     def __repr__(self) -> str:
         facts = cluster_facts(self.nodes)
@@ -142,7 +150,7 @@ def valkey_cluster(*, seed: int = 0) -> Iterator[ValkeyCluster]:
             }
         )
         follow(nodes[1], links.between[1, 0].port)
-        await_sync(*nodes, 10)
+        await_sync(*nodes)
         yield ValkeyCluster(nodes, links, time.perf_counter() - started)
 
 
@@ -155,14 +163,14 @@ def follow(node: Valkey, port: int) -> None:
         client.execute_command("REPLICAOF", HOST, port)
 
 
-def await_sync(primary: Valkey, replica: Valkey, timeout: float) -> None:
+def await_sync(primary: Valkey, replica: Valkey) -> None:
     """Wait until what is written at the primary shows at the replica.
 
     INFO is not enough to know: after a full copy the replica calls its link "up", and the primary
     calls the replica "online", up to a second before it sends the first new write.
     """
     probe = f"probe-{secrets.token_hex(8)}"
-    end = time.monotonic() + timeout
+    end = time.monotonic() + IN_TIME
     with primary.client() as leads, replica.client() as follows:
         sent = False
         while time.monotonic() < end:
@@ -173,4 +181,4 @@ def await_sync(primary: Valkey, replica: Valkey, timeout: float) -> None:
                     leads.delete(probe)
                     return
             time.sleep(0.005)
-    raise ServiceError(f"The replica at port {replica.port} did not catch up within {timeout:g} s.")
+    raise ServiceError(f"The replica at port {replica.port} did not catch up within {IN_TIME:g} s.")

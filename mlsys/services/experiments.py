@@ -110,8 +110,8 @@ def stale_reads(
     if not 0 <= node < len(cluster.nodes):
         raise ServiceError(f"There is no node {node} among {len(cluster.nodes)}; count from 0.")
     with closing(cluster.session(node)) as reader:
-        with closing(cluster.session(leader)) as first:
-            first.write("stale", 0)
+        with closing(cluster.reader()) as patient:
+            patient.write("stale", 0)
         if isolate:
             cluster.isolate(node)
             leader = cluster.failover() if node == leader else cluster.leader()

@@ -192,7 +192,8 @@ class Link:
                 done.set()
 
         self._loop.call_soon_threadsafe(act)
-        done.wait(5)
+        if not done.wait(30):
+            raise ServiceError(f"The link to port {self.target[1]} did not take the change.")
 
     def facts(self) -> dict[str, str]:
         """The rows of the small table, as text."""
@@ -245,14 +246,14 @@ def proxy(target: int, *, host: str = HOST, udp: bool = False, seed: int = 0) ->
 
     thread = threading.Thread(target=run, name=f"proxy-to-{target}", daemon=True)
     thread.start()
-    if not ready.wait(10) or failure:
+    if not ready.wait(30) or failure:
         raise ServiceError(f"The proxy to port {target} did not start ({failure or 'no answer'}).")
     try:
         yield link
     finally:
         if thread.is_alive():
             link._loop.call_soon_threadsafe(stop[0].set)
-            thread.join(5)
+            thread.join(30)
 
 
 def _share(share: float) -> float:

@@ -111,7 +111,7 @@ class Group:
         """Let a paused member go on (SIGCONT)."""
         self._signal(index, "SIGCONT")
 
-    def wait(self, index: int, *, timeout: float = 10.0) -> int:
+    def wait(self, index: int, *, timeout: float = 30.0) -> int:
         """Wait until the member has ended; its exit code. ServiceError after `timeout` s."""
         end = time.monotonic() + timeout
         while (code := self._member(index).returncode) is None:
@@ -233,7 +233,7 @@ def worker(
     """Run `python -m module args...` in `count` processes until the end of the `with`.
 
     Each finds its number from 0 in the variable WORKER. With `ready`, waits until each has
-    printed that text. Raises ServiceError when one ends before that.
+    printed a line with that text. Raises ServiceError when one ends before that.
     """
     if count < 1:
         raise ServiceError(f"A group of {count} workers is none; start at least one.")
@@ -263,9 +263,9 @@ def _member(
 
 def _await_text(member: Process, text: str, *, deadline: float = 90.0) -> None:
     end = time.monotonic() + deadline
-    while text not in member.log:
+    while not _said(member, text):
         code = member.returncode
-        if code is not None and text not in member.log:
+        if code is not None and not _said(member, text):
             raise ServiceError(
                 f"{member.name} ended with code {code} before it printed {text!r};"
                 f" its log ends with {last_words(member.log)!r}."
@@ -276,6 +276,12 @@ def _await_text(member: Process, text: str, *, deadline: float = 90.0) -> None:
                 f" its log ends with {last_words(member.log)!r}."
             )
         time.sleep(POLL_S)
+
+
+def _said(member: Process, text: str) -> bool:
+    """In a line that has ended: a line may come in pieces."""
+    log = member.log
+    return text in log[: log.rfind("\n") + 1]
 
 
 def _any_answer(port: int) -> int:

@@ -113,7 +113,7 @@ class Guardian:
         if child.poll() is None:
             child.send_signal(getattr(signal, name))
             if name == "SIGKILL":
-                child.wait(5)
+                child.wait(30)
 
     def stop(self, pids: list[int], folders: list[str]) -> None:
         """End the processes with all their descendants, then remove the folders."""

@@ -9,7 +9,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ import nats as nats_client
 from nats.aio.client import Client
 
 from mlsys.services.errors import ServiceError
-from mlsys.services.find import Binary, address, binary, in_scripts
-from mlsys.services.process import HOST, first_that_binds, folder, free_ports, launch, wait_ready
-from mlsys.services.server import Server
+from mlsys.services.find import Binary, binary, in_scripts
+from mlsys.services.process import HOST, folder, free_ports, launch, wait_ready
+from mlsys.services.server import Server, there_or_ours
 
 VARIABLE = "MLSYS_NATS_URL"
 
@@ -35,18 +35,12 @@ class Nats(Server):
         return await nats_client.connect(self.url, **{"connect_timeout": 5, **options})
 
 
-@contextmanager
-def nats() -> Iterator[Nats]:
+def nats() -> AbstractContextManager[Nats]:
     """A NATS server with JetStream until the end of the `with`.
 
     Raises ServiceError when there is none or it does not start.
     """
-    if url := address(VARIABLE):
-        yield _already_there(url)
-        return
-    found = find()
-    with first_that_binds(lambda: _run(found)) as server:
-        yield server
+    return there_or_ours(VARIABLE, _already_there, _run)
 
 
 def find() -> Binary:
@@ -60,10 +54,10 @@ def find() -> Binary:
 
 
 @contextmanager
-def _run(found: Binary) -> Iterator[Nats]:
+def _run() -> Iterator[Nats]:
     with folder("nats") as path:
         (port,) = free_ports()
-        with serve(found, path, port, "NATS") as server:
+        with serve(find(), path, port, "NATS") as server:
             yield server
 
 

@@ -12,7 +12,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from mlsys.services.errors import ServiceError
-from mlsys.services.find import Binary, address, binary, executable, in_package
-from mlsys.services.process import (
-    HOST,
-    first_that_binds,
-    folder,
-    free_ports,
-    launch,
-    run,
-    wait_ready,
-)
-from mlsys.services.server import Server
+from mlsys.services.find import Binary, binary, executable, in_package
+from mlsys.services.process import HOST, folder, free_ports, launch, run, wait_ready
+from mlsys.services.server import Server, there_or_ours
 
 VARIABLE = "MLSYS_POSTGRES_URL"
 UNPRIVILEGED = "nobody"
@@ -67,20 +59,23 @@ class Installation:
         return self.programs / executable(name)
 
 
-@contextmanager
-def postgres(**settings: str | int) -> Iterator[Postgres]:
+def postgres(**settings: str | int) -> AbstractContextManager[Postgres]:
     """A PostgreSQL server with an empty database until the end of the `with`.
 
     `settings` are of postgresql.conf: `postgres(work_mem="1MB")`. Raises ServiceError when there
     is none or it does not start.
     """
-    if url := address(VARIABLE):
-        yield _already_there(url)
-        return
-    with installation() as installed, data_folder(installed) as data:
-        attempt = lambda: serve(installed, data, settings)  # noqa: E731
-        with first_that_binds(attempt) as server:
-            yield server
+    return there_or_ours(VARIABLE, _already_there, lambda: _run(settings))
+
+
+@contextmanager
+def _run(settings: Mapping[str, str | int]) -> Iterator[Postgres]:
+    with (
+        installation() as installed,
+        data_folder(installed) as data,
+        serve(installed, data, settings) as server,
+    ):
+        yield server
 
 
 def find(*, on_path: bool = True) -> Binary:

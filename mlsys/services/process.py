@@ -269,7 +269,7 @@ def free_ports(count: int = 1) -> list[int]:
 
 
 def wait_ready(
-    process: Process, port: int, answer: Callable[[], T], *, deadline: float = 20.0
+    process: Process, port: int, answer: Callable[[], T], *, deadline: float = 60.0
 ) -> T:
     """Ask until the server answers, and return its answer.
 

@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,9 +21,9 @@ from minio import Minio
 from minio.error import MinioException
 
 from mlsys.services.errors import ServiceError
-from mlsys.services.find import Binary, address, binary, in_scripts
-from mlsys.services.process import HOST, first_that_binds, folder, free_ports, launch, wait_ready
-from mlsys.services.server import Server
+from mlsys.services.find import Binary, binary, in_scripts
+from mlsys.services.process import HOST, folder, free_ports, launch, wait_ready
+from mlsys.services.server import Server, there_or_ours
 
 VARIABLE = "MLSYS_S3_URL"
 # each part of the store listens on a port and, for its kin, on a gRPC port
@@ -43,18 +43,12 @@ class ObjectStore(Server):
         return _client(self.url, self.access_key, self.secret_key)
 
 
-@contextmanager
-def s3() -> Iterator[ObjectStore]:
+def s3() -> AbstractContextManager[ObjectStore]:
     """An empty S3-compatible object store until the end of the `with`.
 
     Raises ServiceError when there is none or it does not start.
     """
-    if url := address(VARIABLE):
-        yield _already_there(url)
-        return
-    found = find()
-    with first_that_binds(lambda: _run(found)) as server:
-        yield server
+    return there_or_ours(VARIABLE, _already_there, _run)
 
 
 def find() -> Binary:
@@ -68,7 +62,8 @@ def find() -> Binary:
 
 
 @contextmanager
-def _run(found: Binary) -> Iterator[ObjectStore]:
+def _run() -> Iterator[ObjectStore]:
+    found = find()
     key, secret = "mlsys", secrets.token_hex(16)
     with folder("s3") as path:
         who = {"accessKey": key, "secretKey": secret}

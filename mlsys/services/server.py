@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import html
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mlsys.services.errors import ServiceError
-from mlsys.services.process import Process
+from mlsys.services.find import address
+from mlsys.services.process import Process, first_that_binds
+
+S = TypeVar("S", bound="Server")
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -88,6 +93,18 @@ class Server:
 
     def _repr_html_(self) -> str:
         return as_table(self.name, self.facts())
+
+
+@contextmanager
+def there_or_ours(
+    variable: str, there: Callable[[str], S], ours: Callable[[], AbstractContextManager[S]]
+) -> Iterator[S]:
+    """The server at the address in the environment's variable; without one, a server of ours."""
+    if url := address(variable):
+        yield there(url)
+        return
+    with first_that_binds(ours) as server:
+        yield server
 
 
 def as_table(caption: str, rows: Mapping[str, str]) -> str:

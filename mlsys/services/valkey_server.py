@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import redis
 
 from mlsys.services.errors import ServiceError
-from mlsys.services.find import Binary, address, binary, executable, in_package
-from mlsys.services.process import HOST, first_that_binds, folder, free_ports, launch, wait_ready
-from mlsys.services.server import Server
+from mlsys.services.find import Binary, binary, executable, in_package
+from mlsys.services.process import HOST, folder, free_ports, launch, wait_ready
+from mlsys.services.server import Server, there_or_ours
 
 VARIABLE = "MLSYS_REDIS_URL"
 
@@ -33,19 +33,13 @@ class Valkey(Server):
         return redis.Redis.from_url(_for_client(self.url), **{"decode_responses": True, **options})
 
 
-@contextmanager
-def valkey(**settings: str | int) -> Iterator[Valkey]:
+def valkey(**settings: str | int) -> AbstractContextManager[Valkey]:
     """A Valkey server until the end of the `with`.
 
     `settings` are Valkey's own, with underscores for dashes: `valkey(maxmemory="20mb",
     maxmemory_policy="allkeys-lru")`. Raises ServiceError when there is none or it does not start.
     """
-    if url := address(VARIABLE):
-        yield _already_there(url)
-        return
-    found = find()
-    with first_that_binds(lambda: run_one(found, settings)) as server:
-        yield server
+    return there_or_ours(VARIABLE, _already_there, lambda: run_one(find(), settings))
 
 
 def find() -> Binary:

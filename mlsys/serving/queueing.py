@@ -22,7 +22,6 @@ class Queue:
     utilisation: share of the time that a server works (over 1: more comes than can be done).
     wait and response: mean time in line, and in line and service together, s. waiting and inside:
     mean number in line, and in line and service. delayed: share that has to wait at all.
-    lost: share that is turned away.
     """
 
     utilisation: float
@@ -31,7 +30,6 @@ class Queue:
     waiting: float
     inside: float
     delayed: float
-    lost: float = 0.0
 
 
 def mm1(rate: float, service: float) -> Queue:
@@ -55,79 +53,9 @@ def mmc(rate: float, service: float, servers: int) -> Queue:
     return _steady(rate, service, delayed * service / (servers - offered), delayed, servers)
 
 
-def md1(rate: float, service: float) -> Queue:
-    """One server, every service of the same length: half the line of `mm1`."""
-    return mg1(rate, service, 0.0)
-
-
-def mg1(rate: float, service: float, cv2: float) -> Queue:
-    """One server, any service times; `cv2` is their variance over their squared mean.
-
-    Pollaczek and Khinchine's mean value formula (Kleinrock, section 5.6). 0 for a constant, 1 for
-    exponential times.
-    """
-    _check(rate, service)
-    if cv2 < 0:
-        raise ValueError(f"A squared coefficient of variation is at least 0, not {cv2}.")
-    load = rate * service
-    if load >= 1:
-        return _overload(load)
-    return _steady(rate, service, load * service * (1 + cv2) / (2 * (1 - load)), load, 1)
-
-
-def mm1k(rate: float, service: float, room: int) -> Queue:
-    """One server and room for `room` in all; who finds it full is lost (Kleinrock, section 3.6).
-
-    Times are of those who were let in. It never overloads: it loses.
-    """
-    _check(rate, service)
-    if room < 1:
-        raise ValueError(f"Room for {room} is none; take at least 1.")
-    load = rate * service
-    # Scaled by the largest term, so that a large load to the power of a large room stays finite.
-    weights = np.arange(room + 1) * math.log(load) if load else np.r_[0.0, [-np.inf] * room]
-    shares = np.exp(weights - weights.max())
-    shares /= shares.sum()
-    inside = float(shares @ np.arange(room + 1))
-    lost, empty = float(shares[-1]), float(shares[0])
-    entering = rate * (1 - lost)
-    response = inside / entering if entering else service
-    waiting = inside - (1 - empty)
-    delayed = float(shares[1:-1].sum() / (1 - lost)) if room > 1 else 0.0
-    return Queue(1 - empty, response - service, response, waiting, inside, delayed, lost)
-
-
-def response_percentile(rate: float, service: float, percent: float) -> float:
-    """The time within which this percentage of the answers of an M/M/1 queue comes, s.
-
-    Its response time is exponential (Kleinrock, section 5.12); percent under 100.
-    """
-    if not 0 <= percent < 100:
-        raise ValueError(f"The percentage is from 0 to under 100, not {percent}.")
-    return -mm1(rate, service).response * math.log1p(-percent / 100)
-
-
 def little(rate: float, response: float) -> float:
     """Mean number inside: L = λ W (J. D. C. Little, "A proof for the queuing formula", 1961)."""
     return rate * response
-
-
-def knee(servers: int = 1) -> float:
-    """The utilisation beyond which more load costs more in response than it gives in throughput.
-
-    Where throughput over response is greatest: Kleinrock's power ("Power and deterministic rules
-    of thumb", ICC 1979); one half for M/M/1, nearer to 1 the more servers share a line.
-    """
-    low, high = 1e-9, 1 - 1e-9
-    golden = (math.sqrt(5) - 1) / 2
-
-    def power(load: float) -> float:
-        return load / mmc(load * servers, 1.0, servers).response
-
-    while high - low > 1e-6:  # power has one top: a golden-section search finds it
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, right) if power(left) > power(right) else (left, high)
-    return (low + high) / 2
 
 
 def fifo(

@@ -55,27 +55,19 @@ def timeline(
     colours: Mapping[str, str] | None = None,
     danger: Sequence[str] = (),
     rows: Sequence[str] = (),
-    shade: Sequence[tuple[float, float, str]] = (),
     names: bool = False,
 ) -> go.Figure:
     """Draw events, rows from top to bottom in the order of `rows`, then of first mention.
 
-    A kind has one colour: yours, RED for those of `danger`, else the palette in turn. `shade`
-    names stretches (from, to, what) behind all rows. With `names` the text stands in the bars. Of
-    more than 2,000 events all of `danger` are kept and the others thinned evenly; the title's
-    end then says so.
+    A kind has one colour: yours, RED for those of `danger`, else the palette in turn. With
+    `names` the text stands in the bars. Of more than 2,000 events all of `danger` are kept and the
+    others thinned evenly; the title's end then says so.
     """
     drawn = thinned(events, danger)
     order = list(dict.fromkeys([*rows, *(name for e in drawn for name in (e.row, e.to) if name)]))
     scale, unit = _unit([t for e in drawn for t in (e.start, e.end) if t is not None])
     palette = _palette(drawn, colours or {}, danger)
     figure = go.Figure()
-    for begin, end, what in shade:
-        figure.add_vrect(
-            x0=begin / scale, x1=end / scale, fillcolor=theme.ORANGE, opacity=0.15, line_width=0,
-            layer="below", annotation={"text": what, "font": {"color": theme.GREY}},
-            annotation_position="top left",
-        )  # fmt: skip
     for kind, colour in palette.items():
         ours = [e for e in drawn if e.kind == kind]
         symbol = "x" if kind in danger else "diamond"
@@ -102,7 +94,7 @@ def timeline(
     figure.update_xaxes(title=f"time, {unit}")
     figure.update_yaxes(
         type="category", categoryorder="array", categoryarray=order[::-1],
-        range=[-0.7, len(order) - (-0.2 if shade else 0.3)], showgrid=False,
+        range=[-0.7, len(order) - 0.3], showgrid=False,
     )  # fmt: skip
     return figure
 

@@ -3,7 +3,6 @@
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -137,15 +136,26 @@ def test_processes_memory_and_files_are_bounded(ask):
         assert text_of(session.run(Step(bomb))) == "True"
 
 
+def test_processes_that_each_keep_the_bound_on_memory_may_not_exceed_it_together():
+    text = (
+        "import os, time\nfor _ in range(20):\n    if os.fork() == 0:\n"
+        "        kept = b'x' * 80_000_000; time.sleep(600)\ntime.sleep(600)"
+    )
+    with KernelSession("python3", bounds=Bounds(memory=1_500_000_000)) as session:
+        outcome = session.run(Step(text, seconds=300))
+        assert errors(outcome) == ["ProcessEnded"]
+        assert "more than 1500 MB of memory" in outcome.event
+
+
 def test_a_folder_that_grows_too_big_ends_the_kernel_and_the_others_cells_run_again():
-    text = "for i in range(2000):\n    with open(str(i), 'wb') as f: f.write(bytes(1_000_000))"
+    text = (
+        "import itertools\nfor i in itertools.cycle(range(200)):\n"
+        "    with open(str(i), 'wb') as f: f.write(bytes(1_000_000))"
+    )
     with KernelSession("python3", bounds=Bounds(folder_bytes=5_000_000)) as session:
         session.run(Step("x = 5"))
-        outcome = session.run(Step(text, seconds=30))
+        outcome = session.run(Step(text, seconds=300))
         assert errors(outcome) == ["ProcessEnded"] and "MB" in outcome.event
-        shutil.rmtree(session.folder)
-        session.folder.mkdir()
-        session.folder.chmod(0o777)
         assert text_of(session.run(Step("x"))) == "5"
 
 

@@ -27,7 +27,10 @@ from autograde.writer import make_database
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 
-LEFT_AWAY = ("rfc3987_syntax", "nbgrader.server_extensions")
+LEFT_AWAY = (
+    "rfc3987_syntax", "rfc3986_validator", "isoduration", "requests", "setuptools",
+    "nbgrader.server_extensions",
+)  # fmt: skip
 
 
 def python(program: str, *words: object, cwd: Path | None = None) -> list[str]:
@@ -69,7 +72,7 @@ print(rfc3987_syntax.__file__, formgrader.__file__, sep="\\n")
 """
 
 
-def test_grammar_and_server_extensions_are_imported_only_for_who_asks_for_them(tmp_path):
+def test_formats_and_server_extensions_are_imported_only_for_who_asks_for_them(tmp_path):
     modules, addresses, *files = python(LEAN, cwd=tmp_path)
     assert {"nbgrader.api", "jsonschema"} <= set(modules.split())
     assert [name for name in modules.split() if name.startswith(LEFT_AWAY)] == []
@@ -77,12 +80,35 @@ def test_grammar_and_server_extensions_are_imported_only_for_who_asks_for_them(t
     assert all(Path(file).is_file() for file in files)
 
 
+ASKED = """
+import sys
+from autograde import early
+with early.lean():
+    import autograde.parallel
+from nbgrader import utils
+from nbgrader.auth import jupyterhub
+assert not {"requests", "setuptools"} & set(sys.modules)
+print(jupyterhub.requests.exceptions.ConnectionError.__module__)
+import requests
+print(jupyterhub.requests.request is requests.request)
+try:
+    utils.unpack_archive(__import__("os").devnull, sys.argv[1])
+except Exception as error:
+    print(type(error).__module__, type(error).__name__)
+"""
+
+
+def test_what_nbgrader_binds_by_name_is_imported_when_it_is_called(tmp_path):
+    told = python(ASKED, tmp_path / "unpacked")
+    assert told == ["requests.exceptions", "True", "setuptools.archive_util UnrecognizedFormat"]
+
+
 def test_a_collector_that_was_off_stays_off():
     text = "import gc; gc.disable()\nfrom autograde import early\nwith early.lean(): pass\n"
     assert python(f"{text}print(gc.isenabled())") == ["False"]
 
 
-def test_no_schema_of_a_notebook_asks_for_the_grammar_that_is_left_away():
+def test_no_schema_of_a_notebook_asks_for_a_format_that_is_left_away():
     schemas = [
         path
         for package in (nbformat, nbgrader)
@@ -91,10 +117,7 @@ def test_no_schema_of_a_notebook_asks_for_the_grammar_that_is_left_away():
     ]
     assert len(schemas) >= 5
     for path in schemas:
-        assert not formats_in(json.loads(path.read_text(encoding="utf-8"))) & {
-            "iri",
-            "iri-reference",
-        }
+        assert formats_in(json.loads(path.read_text(encoding="utf-8"))) == set()
 
 
 def formats_in(schema: object) -> set[object]:
@@ -163,6 +186,22 @@ def test_what_is_started_early_is_what_a_submission_asks_for(generated, small_co
         (path,) = source.glob("*.ipynb")
         course = read_course(nbformat.read(path, as_version=4))
         assert list(early.wanted(source)) == [course.imports]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"autograde": {"real_kernel": True}},
+        {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}},
+    ],
+    ids=["asked for", "another language"],
+)
+def test_nothing_is_started_for_a_notebook_that_runs_in_a_real_kernel(small_course, metadata):
+    folder = small_course / "source" / "hw"
+    cells = [nbformat.v4.new_code_cell("import wave")]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    nbformat.write(notebook, folder / "other.ipynb")
+    assert list(early.wanted(folder)) == [("colorsys", "xml.dom")]
 
 
 @contextmanager

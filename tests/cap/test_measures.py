@@ -136,6 +136,7 @@ def test_availability_counts_what_was_answered_by_group_and_time():
         "left": Availability(2, 1), "right": Availability(2, 1),
     }  # fmt: skip
     assert availability(history(*rows), begin=10, end=30) == {None: Availability(2, 0)}
+    assert availability(history(*rows), over=18) == {None: Availability(2, 1)}
     assert math.isnan(Availability(0, 0).share)
 
 

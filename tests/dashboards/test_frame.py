@@ -27,14 +27,14 @@ def taken_port():
 
 
 def test_the_navigation_opens_and_names_each_page():
-    app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=120).run()
     assert not app.exception
     assert app.title[0].value.startswith("ML Systems Workbook")
 
 
 def test_the_overview_asks_each_pages_question():
     # A page link needs the navigation, which a page alone does not have.
-    app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=120).run()
     views = {path.stem for path in (FOLDER / "views").glob("*.py")} - {"overview"}
     assert len(app.header) == len(views)
 
@@ -78,30 +78,25 @@ def test_the_proxys_entry_lets_the_proxy_choose_the_port():
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent in another way on Windows")
 def test_the_dashboards_start_anywhere_and_stop_with_ctrl_c(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = (
-        f"from dashboards.launch import serve; raise SystemExit(serve({port}, open_browser=False))"
-    )
+    script = "from dashboards.launch import serve; raise SystemExit(serve(open_browser=False))"
     starter = subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        for line in starter.stdout:
-            if "The dashboards are at" in line:
-                break
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health") as answer:
+        said = starter.stdout.readline()
+        assert said.startswith("The dashboards are at http://127.0.0.1:")
+        health = f"{said.split()[4]}/_stcore/health"
+        with urllib.request.urlopen(health, timeout=60) as answer:
             assert answer.read() == b"ok"
         os.killpg(starter.pid, signal.SIGINT)
-        assert starter.wait(30) == 0
+        assert starter.wait(60) == 0
     finally:
         if starter.poll() is None:
             os.killpg(starter.pid, signal.SIGKILL)
         starter.stdout.close()
     with pytest.raises(OSError):
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2)
+        urllib.request.urlopen(health, timeout=2)
 
 
 def test_running_a_page_again_leaves_its_address_alone():

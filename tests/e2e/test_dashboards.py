@@ -4,22 +4,18 @@ person to look at."""
 
 import json
 import re
-import socket
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from looking import CHARTS, LIMIT, answers, becomes, free_port, keep, press, settle, wrong
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from dashboards.launch import command
 
 pytestmark = pytest.mark.e2e
 
-PICTURES = Path(__file__).parent.parent.parent / "artifacts" / "screenshots"
 # Each view that is looked at: its address and how its title begins.
 VIEWS = {
     "cap": ("cap", "When the network breaks"),
@@ -33,34 +29,23 @@ SEARCH = re.compile(r"/(cap|monitoring)/_stcore/(health|host-config)$")
 DESCRIPTIONS = """() => [...document.querySelectorAll('[data-testid=stPlotlyChart]')].map(one =>
     [one, ...one.querySelectorAll('[aria-label], [alt]')].map(each =>
         each.getAttribute('aria-label') || each.getAttribute('alt') || '').join(''))"""
-CHARTS = "[...document.querySelectorAll('.js-plotly-plot')].map(one => JSON.stringify(one.data))"
+WIDTHS = "[...document.querySelectorAll('.js-plotly-plot')].map(one => one.clientWidth)"
+PAPER = "document.querySelector('.js-plotly-plot')?._fullLayout?.paper_bgcolor"
+SCROLLS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
     """The app, started elsewhere than in the repository."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("elsewhere")
+    folder, port = tmp_path_factory.mktemp("elsewhere"), free_port()
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command(port), cwd=folder, stdout=log, stderr=log)
         try:
-            yield _answering(f"http://127.0.0.1:{port}", server, folder / "log")
+            answers(f"http://127.0.0.1:{port}/_stcore/health", server, folder / "log")
+            yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
-            server.wait(30)
-
-
-def _answering(base: str, server: subprocess.Popen, log: Path) -> str:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{base}/_stcore/health", timeout=5).close()
-            return base
-        except OSError:
-            assert server.poll() is None, log.read_text()[-2000:]
-            time.sleep(0.1)
-    pytest.fail(f"The dashboards did not answer: {log.read_text()[-2000:]}")
+            server.wait(LIMIT)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +55,8 @@ def contexts(browser) -> Iterator[dict[str, BrowserContext]]:
         scheme: browser.new_context(color_scheme=scheme, reduced_motion="reduce")
         for scheme in ("light", "dark")
     }
+    for context in made.values():
+        context.set_default_timeout(1000 * LIMIT)
     yield made
     for context in made.values():
         context.close()
@@ -94,7 +81,7 @@ def open_page(contexts, address):
             ),
         )
         page.goto(f"{address}/{path}")
-        page.locator(".js-plotly-plot" if path else "h1").first.wait_for(timeout=90_000)
+        page.locator(".js-plotly-plot" if path else "h1").first.wait_for()
         settle(page)
         return page
 
@@ -104,55 +91,17 @@ def open_page(contexts, address):
     assert complaints == []
 
 
-def settle(page: Page) -> None:
-    """Wait until the script has run and every chart is drawn."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
-    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
-    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 200)))")
-
-
-def keep(page: Page, name: str) -> None:
-    """The whole page as a picture: the browser grows to the page, for Streamlit scrolls inside."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    high = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": page.viewport_size["width"], "height": min(high, 4_000)})
-    settle(page)
-    page.screenshot(path=PICTURES / f"{name}.png")
-
-
-def press(page: Page, slider: str, key: str) -> None:
-    """Move a slider by the keyboard, and wait until a chart's data have changed."""
-    before = page.evaluate(CHARTS)
-    page.get_by_role("slider", name=slider).first.focus()
-    page.keyboard.press(key)
-    page.wait_for_function(f"before => {CHARTS}.join() !== before.join()", arg=before)
-    settle(page)
-
-
-def wrong(page: Page) -> list[str]:
-    """What axe finds wrong with the page as it stands (WCAG 2.2 and its best practices)."""
-    return [
-        f"{found['impact']}: {found['help']}: {node['html'][:200]}"
-        for found in Axe().run(page).response["violations"]
-        for node in found["nodes"]
-    ]
-
-
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("dark", 900)])
 @pytest.mark.parametrize("view", list(VIEWS))
 def test_a_view_reads_in_both_themes_wide_and_narrow(open_page, view, scheme, width):
     path, title = VIEWS[view]
     page = open_page(path, scheme=scheme, width=width)
     expect(page.get_by_role("heading", level=1)).to_contain_text(title)
-    paper = page.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.paper_bgcolor")
-    assert paper == {"light": "#ffffff", "dark": "#0e1117"}[scheme]
-    wide = "[...document.querySelectorAll('.js-plotly-plot')].map(one => one.clientWidth)"
-    assert min(page.evaluate(wide)) >= 290
-    scrolls = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    assert not page.evaluate(scrolls)
-    for description in page.evaluate(DESCRIPTIONS):
-        assert len(description) > 40
-    keep(page, f"dashboard_{view}_{scheme}_{width}")
+    becomes(page, PAPER, {"light": "#ffffff", "dark": "#0e1117"}[scheme].__eq__)
+    becomes(page, WIDTHS, lambda wide: min(wide, default=0) >= 290)
+    becomes(page, SCROLLS, lambda scrolls: not scrolls)
+    becomes(page, DESCRIPTIONS, lambda said: min(map(len, said), default=0) > 40)
+    keep(page, f"dashboard_{view}_{scheme}_{width}", whole=True)
     assert wrong(page) == []
 
 
@@ -161,7 +110,7 @@ def test_the_overview_leads_to_each_page(open_page, scheme):
     page = open_page("", scheme=scheme)
     for title in ("CAP trade-offs", "Model monitoring"):
         expect(page.get_by_role("link", name=f"Open {title}")).to_be_visible()
-    keep(page, f"dashboard_overview_{scheme}")
+    keep(page, f"dashboard_overview_{scheme}", whole=True)
     assert wrong(page) == []
     page.get_by_role("link", name="Open CAP trade-offs").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("When the network breaks")
@@ -173,9 +122,10 @@ def test_links_are_cut_by_a_click_and_by_the_keyboard(open_page):
         before = page.evaluate(CHARTS)
         link = page.get_by_role("button", name="0→1", exact=True)
         act(link)
-        page.wait_for_function(f"before => {CHARTS}.join() !== before.join()", arg=before)
+        becomes(page, CHARTS, lambda charts, before=before: charts != before)
+        cut = act is Locator.click
+        page.wait_for_url(lambda url, cut=cut: ("links=01" in url) == cut)
         settle(page)
-        assert ("links=01" in page.url) == (act is Locator.click)
 
 
 @pytest.mark.parametrize(
@@ -209,14 +159,12 @@ def test_a_link_reproduces_the_view(open_page):
     page = open_page("cap?store=raft&scene=isolated+leader&fault=1000-4000")
     press(page, "The cluster at this instant", "ArrowLeft")
     page.get_by_role("button", name="Copy link").click()
-    link = page.get_by_test_id("stCode").inner_text().strip()
+    code = page.get_by_test_id("stCode")
+    expect(code).to_contain_text("at=2950")
+    link = code.inner_text().strip()
     again = open_page(link.partition("/cap")[1].strip("/") + link.partition("/cap")[2])
-    assert _drawn(again) == _drawn(page)
-
-
-def _drawn(page: Page) -> list:
-    """The charts' data."""
-    return [json.loads(one) for one in page.evaluate(CHARTS)]
+    drawn = page.evaluate(CHARTS)
+    becomes(again, CHARTS, lambda charts: charts == drawn)
 
 
 def test_the_history_can_be_downloaded_and_read_back(open_page):
@@ -245,8 +193,7 @@ def test_a_viewer_goes_from_a_scene_to_own_files_and_takes_the_report_home(open_
     after.write_text(f"<b>size,=kind\n{rows.replace('a', '=1+1')}", encoding="utf-8")
     page = open_page("monitoring", scheme="dark", width=400)
     expect(page.get_by_test_id("stAlert").first).to_contain_text("The data changed, and it hurts")
-    scrolls = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    assert not page.evaluate(scrolls)
+    becomes(page, SCROLLS, lambda scrolls: not scrolls)
     page.get_by_role("button", name="Expand sidebar").click()
     page.get_by_role("combobox", name="Scene").click()
     page.get_by_role("option", name="People change their minds").click()
@@ -258,8 +205,7 @@ def test_a_viewer_goes_from_a_scene_to_own_files_and_takes_the_report_home(open_
         page.locator("input[type=file]").nth(place).set_input_files(file)
         expect(page.get_by_text("Read: 400 rows, 2 columns.")).to_have_count(place + 1)
     expect(page.get_by_test_id("stAlert").first).to_contain_text("has values never seen before")
-    settle(page)
-    keep(page, "dashboard_monitoring_files_dark")
+    keep(page, "dashboard_monitoring_files_dark", whole=True)
     # Streamlit's own place to drop a file on has a name and no role.
     assert [found for found in wrong(page) if "stFileUploaderDropzone" not in found] == []
     page.get_by_role("button", name="Download report").click()

@@ -4,22 +4,22 @@ launcher opens the dashboards. The screenshots are for a person to look at."""
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from looking import LIMIT, answers, becomes, free_port, keep, press, settle
+from playwright.sync_api import Page
 
 pytestmark = pytest.mark.e2e
 
 REPOSITORY = Path(__file__).parent.parent.parent
-PICTURES = REPOSITORY / "artifacts" / "screenshots"
 LESSON = "b_systems/03_three_workflows.ipynb"
 TOKEN = "e2e"
+
+PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(one => one.innerText)"
+DRAWN = "JSON.stringify(document.querySelector('.widget-interact .js-plotly-plot')?.data)"
 
 # What a browser on a machine without the internet says about things that are not ours.
 NOT_OURS = re.compile(
@@ -35,9 +35,7 @@ def lab(tmp_path_factory):
     shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks")
     shutil.copytree(REPOSITORY / "autograde" / "course", folder / "autograde" / "course")
     shutil.copy(REPOSITORY / "requirements.lock", folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = (folder / "lab.log").open("wb")
     server = subprocess.Popen(
         [sys.executable, "-m", "mlsys", "lab", "--no-browser", f"--port={port}"],
@@ -48,25 +46,18 @@ def lab(tmp_path_factory):
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None, (folder / "lab.log").read_text()[-2000:]
-                time.sleep(0.1)
-        else:
-            pytest.fail(f"JupyterLab did not answer: {(folder / 'lab.log').read_text()[-2000:]}")
+        answers(f"{address}/api?token={TOKEN}", server, folder / "lab.log")
         yield address
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(LIMIT)
         log.close()
 
 
 @pytest.fixture(scope="module")
 def context(browser):
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    context.set_default_timeout(1000 * LIMIT)
     yield context
     context.close()
 
@@ -93,36 +84,24 @@ def _note_error(page: Page, said: str) -> None:
         page.complaints.append(said)
 
 
-def keep(page: Page, name: str) -> None:
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"{name}.png")
-
-
 def test_a_lesson_opens_runs_and_its_widget_moves_its_figure(lab, page):
     page.goto(f"{lab}/lab/tree/{LESSON}?token={TOKEN}")
-    page.get_by_role("heading", level=1).first.wait_for(timeout=60_000)
+    page.get_by_role("heading", level=1).first.wait_for()
     keep(page, "lab_lesson_opened")
     # The menu says nothing while the kernel is not there yet.
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=60_000)
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status="busy"]').wait_for(timeout=30_000)
+    # A cell that has run shows a number, one that is still to run a star.
+    becomes(page, PROMPTS, lambda shown: all(re.search(r"\d", one) for one in shown), limit=LIMIT)
+    becomes(page, DRAWN, bool)
+    before = page.evaluate(DRAWN)
     slider = page.locator(".widget-slider .noUi-handle, .widget-hslider .noUi-handle").first
-    slider.wait_for(timeout=120_000)
     slider.scroll_into_view_if_needed()
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=120_000)
-    output = page.locator(".widget-interact")
-    output.locator(".gtitle").first.wait_for()
-    before = output.locator(".main-svg").first.inner_html()
     slider.focus()
     for _ in range(5):
         page.keyboard.press("PageUp")
-    expect(output.locator(".main-svg").first).to_be_visible()
-    page.wait_for_function(
-        "before => document.querySelector('.widget-interact .main-svg')?.innerHTML !== before",
-        arg=before,
-        timeout=20_000,
-    )
+    becomes(page, DRAWN, lambda drawn: drawn not in (None, before))
     page.evaluate("document.querySelector('.widget-interact').scrollIntoView()")
     page.wait_for_timeout(1000)  # for the picture only
     keep(page, "lab_widget_moved")
@@ -136,21 +115,17 @@ def test_a_lesson_opens_runs_and_its_widget_moves_its_figure(lab, page):
 
 def test_the_launcher_opens_the_dashboards_and_a_slider_changes_their_chart(lab, page, context):
     page.goto(f"{lab}/lab?reset&token={TOKEN}")
-    page.locator(".jp-Launcher").first.wait_for(timeout=60_000)
+    page.locator(".jp-Launcher").first.wait_for()
     keep(page, "lab_launcher")
     with context.expect_page() as opened:
         page.locator(".jp-LauncherCard", has_text="Dashboards").click()
     dashboards = opened.value
     dashboards.complaints = []
     dashboards.on("console", lambda message: _note(dashboards, message))
-    dashboards.get_by_role("heading", level=1).first.wait_for(timeout=90_000)
+    dashboards.get_by_role("heading", level=1).first.wait_for()
     dashboards.get_by_role("link", name="CAP trade-offs").first.click()
-    dashboards.locator(".main-svg").first.wait_for(timeout=60_000)
-    chart = "[...document.querySelectorAll('.main-svg')].map(x => x.innerHTML).join()"
-    dashboards.wait_for_timeout(1000)  # plotly's first layout settles
-    before = dashboards.evaluate(chart)
-    dashboards.get_by_role("slider").first.focus()
-    dashboards.keyboard.press("ArrowRight")
-    dashboards.wait_for_function(f"before => {chart} !== before", arg=before, timeout=30_000)
+    dashboards.locator(".main-svg").first.wait_for()
+    settle(dashboards)
+    press(dashboards, "Fault begins and ends", "ArrowRight")
     keep(dashboards, "lab_dashboards")
     assert dashboards.complaints == [] and page.complaints == []

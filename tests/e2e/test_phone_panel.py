@@ -115,7 +115,7 @@ def test_the_panel_writes_replies_taps_and_sends_photos_and_shows_text_as_text(b
         page.locator("input[type=file]").set_input_files(chosen)
         expect(box).to_have_value("")
         assert screen.carry(shot.getvalue()) == [{"kind": "photo", "caption": "look"}]
-        assert page.get_by_role("img", name="photo, 40 by 20 pixels").is_visible()
+        expect(page.get_by_role("img", name="photo, 40 by 20 pixels")).to_be_visible()
 
         chats.commands = [{"command": "stats", "description": "how many"}]
         screen.panel._refresh()

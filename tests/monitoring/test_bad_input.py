@@ -62,16 +62,22 @@ def test_empty_windows_are_refused():
     assert profile(empty)["x"].rows == 0
 
 
-def test_a_million_categories_stay_small_and_raise_nothing_by_themselves():
+def test_a_million_categories_stay_small_and_are_named_a_key():
     codes = np.random.default_rng(1).permutation(1_000_000)
     one = pd.DataFrame({"id": pd.Categorical.from_codes(codes, np.arange(1_000_000).astype(str))})
     stored = profile(one)
     made = stored["id"]
     assert len(made.top) <= 4096 and made.rest + sum(made.top.values()) == 1_000_000
     assert made.distinct == pytest.approx(1e6, rel=0.15)
-    assert judge(stored, stored).drifted == ()
-    half = [one.iloc[:50_000], one.iloc[50_000:100_000]]  # all labels new: no single one tells
-    assert measure_tables(*half)[0][0].distance == pytest.approx(2e-5)
+    refused(lambda: judge(stored, stored), "'id'", "a value of its own", "not from profiles")
+    half = [one.iloc[:50_000], one.iloc[50_000:100_000]]
+    refused(lambda: judge(*half), "'id'", "keys say nothing of drift")
+    holes = half[1].copy()
+    holes.iloc[::10] = None
+    gaps = judge(half[0], holes)["id"]
+    assert gaps.drifted and "missing values went from 0.0% to 10.0%" in gaps.sentence
+    constant = pd.DataFrame({"id": ["none"] * 50_000})
+    assert judge(half[0], constant).drifted == judge(stored, constant).drifted == ("id",)
 
 
 @pytest.mark.parametrize(

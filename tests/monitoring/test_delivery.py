@@ -1,8 +1,10 @@
 """Notices over real loopback HTTP, to a log, to Prometheus and to a function."""
 
 import json
+import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -10,9 +12,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mlsys import services
 from mlsys.monitoring import delivery
 from mlsys.monitoring.alerts import Alert, Notice
 from mlsys.monitoring.errors import MonitoringError
+from mlsys.phone import Phone
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 ALERT = Alert("drift", "ticket", {"column": "größe <b>"}, AT, 0.5, "size: drift above 0.1")
@@ -47,34 +51,76 @@ def receiver(*statuses):
 
 def test_a_webhook_gets_the_notice_as_json():
     with receiver() as (url, got):
-        delivery.to_webhook(url)(NOTICE)
+        delivery.to_webhook(url, timeout=60)(NOTICE)
     assert got[0][0] == json.loads(json.dumps(NOTICE.to_dict()))
     assert got[0][0]["alerts"][0]["labels"] == {"column": "größe <b>"}
 
 
 def test_a_webhook_that_stumbles_is_tried_again_with_the_same_key():
     with receiver(500, 503) as (url, got):
-        delivery.to_webhook(url, pause=0.001)(NOTICE)
+        delivery.to_webhook(url, pause=0.001, timeout=60)(NOTICE)
     assert len(got) == 3 and len({key for _, key in got}) == 1
 
 
 def test_a_webhook_that_refuses_is_not_pestered():
     with receiver(404, 404) as (url, got):
         with pytest.raises(MonitoringError, match="404"):
-            delivery.to_webhook(url, pause=0.001)(NOTICE)
+            delivery.to_webhook(url, pause=0.001, timeout=60)(NOTICE)
         assert len(got) == 1
 
 
-def test_a_channel_that_fails_does_not_keep_the_others_from_speaking(tmp_path):
-    with receiver() as (url, _):
-        gone = url  # nobody listens there once the server has stopped
+@pytest.fixture(scope="module")
+def bot():
+    """A local Bot API that lets one message a second pass, and the phone of somebody on duty."""
+    with services.bot_api(per_second=1) as api:
+        phone = Phone(api)
+        phone.say("/start")
+        yield api, phone
+
+
+def test_a_notice_reaches_a_phone_and_the_next_one_waits_for_its_turn(bot):
+    api, phone = bot
+    tell = delivery.to_telegram(api.token, phone.chat_id, base_url=api.url, timeout=60)
+    tell(NOTICE)
+    tell(replace(NOTICE, event="resolved", sentence="x" * 5_000, advice=""))
+    first, second = [turn.text for turn in phone.conversation][-2:]
+    assert first == "opened, ticket: size drifted.\nLook."
+    assert len(second) == 4_096 and second.endswith("x…")
+
+
+def test_a_token_that_is_wrong_is_told_and_not_shown(bot):
+    api, phone = bot
+    tell = delivery.to_telegram("1:secret", phone.chat_id, base_url=api.url, timeout=60)
+    with pytest.raises(MonitoringError, match="status 401") as told:
+        tell(NOTICE)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("asked", ["", "soon", "-5", "nan"])
+def test_a_429_without_a_sensible_wait_is_tried_again(asked):
+    answer = httpx.Response(429, headers={"Retry-After": asked})
+    assert 0 <= delivery._patience(answer) <= delivery.LONGEST_PATIENCE
+    with receiver(429) as (url, got):
+        delivery.to_webhook(url, pause=0.001, timeout=60)(NOTICE)
+    assert len(got) == 2
+
+
+@pytest.fixture
+def deaf():
+    """The address of a port that is held and where nobody listens."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{holder.getsockname()[1]}/hook"
+
+
+def test_a_channel_that_fails_does_not_keep_the_others_from_speaking(tmp_path, deaf):
     heard = []
 
     def bot_that_crashes(notice):
         raise RuntimeError("token expired")
 
     channels = {
-        "webhook": delivery.to_webhook(gone, attempts=2, pause=0.001),
+        "webhook": delivery.to_webhook(deaf, attempts=2, pause=0.001),
         "bot": bot_that_crashes,
         "log": delivery.to_log(tmp_path / "alerts.jsonl"),
         "function": heard.append,
@@ -97,7 +143,7 @@ def test_a_channel_hears_only_what_is_severe_enough():
 
 
 def scrape(url):
-    families = text_string_to_metric_families(httpx.get(url).text)
+    families = text_string_to_metric_families(httpx.get(url, timeout=60).text)
     samples = [sample for family in families for sample in family.samples]
     return {(one.name, *sorted(one.labels.values())): one.value for one in samples}
 

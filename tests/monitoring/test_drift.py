@@ -1,40 +1,44 @@
 """The distances are what their definitions say, and the laws of metrics hold."""
 
+import itertools
 import math
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from mlsys.monitoring import MonitoringError, drift, profile
-from mlsys.monitoring.drift import chi2_two_sample, measure_tables
+from mlsys.monitoring import MonitoringError, distances, merge, profile, profile_kernels, unseen
+from mlsys.monitoring.distances import chi2_two_sample
+from mlsys.monitoring.drift import measure_tables
+from mlsys.monitoring.label_sample import label_hashes
 
 values = st.lists(
     st.floats(-1e3, 1e3) | st.integers(-3, 3).map(float), min_size=1, max_size=40
 ).map(np.array)
 counts = st.lists(st.integers(0, 50), min_size=5, max_size=5).filter(any).map(np.array)
-METRICS = [drift.jensen_shannon, drift.hellinger, drift.l_infinity]
+METRICS = [distances.jensen_shannon, distances.hellinger, distances.l_infinity]
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")  # SciPy's p-value, which is not asked for
 @given(values, values)
 @settings(max_examples=80)
 def test_ks_and_wasserstein_are_those_of_scipy(x, y):
-    assert drift.ks(x, y) == pytest.approx(
+    assert distances.ks(x, y) == pytest.approx(
         stats.ks_2samp(x, y, method="asymp").statistic, abs=1e-12
     )
     expected = stats.wasserstein_distance(x, y)
-    assert drift.wasserstein(x, y) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert distances.wasserstein(x, y) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 @given(values, values, values)
 @settings(max_examples=60)
 def test_distances_of_values_are_metrics(x, y, z):
-    for distance in (drift.ks, drift.wasserstein):
+    for distance in (distances.ks, distances.wasserstein):
         assert distance(x, x) == pytest.approx(0, abs=1e-12)
         assert distance(x, y) == pytest.approx(distance(y, x), abs=1e-9)
         assert distance(x, z) <= distance(x, y) + distance(y, z) + 1e-9
@@ -48,37 +52,37 @@ def test_distances_of_shares_are_metrics(metric, p, q, r):
     assert metric(p, q) == pytest.approx(metric(q, p), abs=1e-12)
     assert metric(p, r) <= metric(p, q) + metric(q, r) + 1e-7
     assert 0 <= metric(p, q) <= 1 + 1e-12
-    assert (metric(p, q) > 1e-6) == (not np.allclose(drift.shares(p), drift.shares(q)))
+    assert (metric(p, q) > 1e-6) == (not np.allclose(distances.shares(p), distances.shares(q)))
 
 
 @given(counts, counts)
 def test_shares_follow_their_definitions(p, q):
     a, b = p / p.sum(), q / q.sum()
-    assert drift.jensen_shannon(p, q) == pytest.approx(jensenshannon(a, b, base=2), abs=1e-7)
+    assert distances.jensen_shannon(p, q) == pytest.approx(jensenshannon(a, b, base=2), abs=1e-7)
     hellinger = math.sqrt(max(0.0, 1 - float(np.sqrt(a * b).sum())))
-    assert drift.hellinger(p, q) == pytest.approx(hellinger, abs=1e-7)
-    assert drift.l_infinity(p, q) == max(abs(a - b))
+    assert distances.hellinger(p, q) == pytest.approx(hellinger, abs=1e-7)
+    assert distances.l_infinity(p, q) == max(abs(a - b))
     a, b = a.clip(1e-4), b.clip(1e-4)
-    assert drift.psi(p, q) == pytest.approx(float(((a - b) * np.log(a / b)).sum()), abs=1e-12)
-    assert drift.psi(p, q) == pytest.approx(drift.psi(q, p), abs=1e-12)
-    assert drift.psi(p, q) >= 0 and drift.psi(p, p) == 0
+    assert distances.psi(p, q) == pytest.approx(float(((a - b) * np.log(a / b)).sum()), abs=1e-12)
+    assert distances.psi(p, q) == pytest.approx(distances.psi(q, p), abs=1e-12)
+    assert distances.psi(p, q) >= 0 and distances.psi(p, p) == 0
 
 
 @given(values, st.floats(0, 100), st.floats(0, 100))
 @settings(max_examples=40)
 def test_the_farther_a_column_is_shifted_the_farther_it_is(x, step, more):
     near, far = x + step, x + step + more
-    assert drift.wasserstein(x, far) == pytest.approx(step + more, abs=1e-6)
-    assert drift.wasserstein(x, near) <= drift.wasserstein(x, far) + 1e-6
-    assert drift.ks(x, near) <= drift.ks(x, far) + 1e-12
+    assert distances.wasserstein(x, far) == pytest.approx(step + more, abs=1e-6)
+    assert distances.wasserstein(x, near) <= distances.wasserstein(x, far) + 1e-6
+    assert distances.ks(x, near) <= distances.ks(x, far) + 1e-12
 
 
 @given(values, st.floats(0.01, 1000))
 def test_ks_does_not_know_the_unit_and_wasserstein_has_it(x, unit):
     y = x + 1.5
     assume(len(np.unique(x * unit)) == len(np.unique(x)))
-    scaled = drift.wasserstein(x * unit, y * unit)
-    assert scaled == pytest.approx(unit * drift.wasserstein(x, y), rel=1e-6)
+    scaled = distances.wasserstein(x * unit, y * unit)
+    assert scaled == pytest.approx(unit * distances.wasserstein(x, y), rel=1e-6)
 
 
 @pytest.mark.parametrize("share", np.linspace(0, 0.5, 6))
@@ -87,7 +91,7 @@ def test_every_statistic_grows_with_the_share_of_rows_that_moved(share):
     moved, further = (
         base + (part * np.array([-400, 0, 0, 0, 400])) for part in (share, share + 0.1)
     )
-    for metric in (*METRICS, drift.psi):
+    for metric in (*METRICS, distances.psi):
         assert metric(base, moved) < metric(base, further)
 
 
@@ -110,7 +114,7 @@ def test_the_levels_hold_on_clean_data():
     trials, shares = 1500, np.array([0.5, 0.3, 0.15, 0.04, 0.01])
     for _ in range(trials):
         x, y = rng.normal(size=200), rng.normal(size=150)
-        found["ks"] += drift.ks_p_value(drift.ks(x, y), 200, 150) < 0.05
+        found["ks"] += distances.ks_p_value(distances.ks(x, y), 200, 150) < 0.05
         a, b = rng.multinomial(200, shares), rng.multinomial(150, shares)
         found["chi2"] += chi2_two_sample(a, b).p_value < 0.05
     # The most that a level of 5 % gives in 1,500 trials, but for one run in a million.
@@ -122,11 +126,11 @@ def test_the_levels_hold_on_clean_data():
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (2, 2), (3, 8), (20, 5), (40, 49)])
 def test_a_few_values_prove_little(n, m):
     rng = np.random.default_rng(3)
-    assert drift.ks_p_value(1.0, n, m) >= 2 / math.comb(n + m, n)  # all of one side above
+    assert distances.ks_p_value(1.0, n, m) >= 2 / math.comb(n + m, n)  # all of one side above
     for _ in range(20):
         x, y = rng.normal(size=n), rng.normal(0.5, 1, m)
         exact = stats.ks_2samp(x, y, method="exact").pvalue
-        assert drift.ks_p_value(drift.ks(x, y), n, m) >= exact * (1 - 1e-9)
+        assert distances.ks_p_value(distances.ks(x, y), n, m) >= exact * (1 - 1e-9)
 
 
 def frames(n=20_000):
@@ -189,4 +193,87 @@ def test_a_column_that_went_empty_is_told_by_its_missing_share():
 @pytest.mark.parametrize("p", [[], [0, 0], [-1, 2], [math.nan, 1]])
 def test_what_are_no_shares_is_refused(p):
     with pytest.raises(MonitoringError, match="not negative"):
-        drift.psi(np.array(p, dtype=float), np.ones(len(p)))
+        distances.psi(np.array(p, dtype=float), np.ones(len(p)))
+
+
+def draws(totals, n):
+    """Every way in which a draw of n rows may fall, with its chance, as counts by value."""
+    rows = np.repeat(np.arange(len(totals)), totals)
+    for drawn in itertools.combinations(range(len(rows)), n):
+        yield np.bincount(rows[list(drawn)], minlength=len(totals))
+
+
+@pytest.mark.parametrize(("totals", "n"), [((1, 1, 2, 3), 3), ((4, 1, 1), 2), ((2, 2, 2, 2), 5)])
+def test_what_chance_leaves_unseen_is_that_of_every_draw(totals, n):
+    totals = np.array(totals)
+    m = int(totals.sum()) - n
+    every = [(a, totals - a) for a in draws(totals, n)]
+    alone = np.array([b[a == 0].sum() for a, b in every])
+    assert unseen.absent_share(totals.astype(float), n, m) == pytest.approx(alone.mean() / m)
+    for a, b in every:
+        exact = (alone >= b[a == 0].sum()).mean()
+        assert unseen.absent_p_value(a, b, n, m) >= exact * (1 - 1e-9)
+    for k in range(5):  # 3 of 7 are drawn as the reference: the k largest are all left
+        exact = np.mean([not any(i >= 7 - k for i in drawn)
+                         for drawn in itertools.combinations(range(7), 3)])  # fmt: skip
+        assert unseen.beyond_p_value(k, 3, 4) == pytest.approx(exact)
+
+
+def test_the_total_variation_that_chance_gives_is_that_of_clean_draws():
+    rng = np.random.default_rng(11)
+    p = 1 / np.arange(1, 401) ** 0.8
+    found = []
+    for _ in range(200):
+        a, b = rng.multinomial(500, p / p.sum()), rng.multinomial(900, p / p.sum())
+        apart = np.abs(a / 500 - b / 900).sum() / 2
+        found.append(apart - unseen.moved_share(a + b, 500, 900))
+    assert abs(np.mean(found)) < 0.004 < np.std(found)
+
+
+def test_unseen_values_keep_their_level_where_hardly_a_value_repeats():
+    rng = np.random.default_rng(12)
+    wrong = 0
+    for _ in range(300):
+        a, b = (np.bincount(rng.zipf(1.4, n).clip(max=3_000), minlength=3_001) for n in (400, 300))
+        wrong += unseen.absent_p_value(a, b, 400, 300) < 0.05
+    assert wrong <= stats.binom.isf(1e-6, 300, 0.05)
+
+
+@given(values, values)
+@settings(max_examples=60)
+def test_a_profile_never_counts_more_rows_beyond_the_reference_than_there_are(x, y):
+    stored = profile({"x": x})
+    now = profile({"x": y}, like=stored)
+    under, over = unseen.rows_beyond(stored["x"], now["x"])
+    assert 0 <= under <= (y < x.min()).sum() and 0 <= over <= (y > x.max()).sum()
+    assert (under > 0) <= (y.min() < x.min())
+
+
+def test_few_rows_far_beyond_a_reference_with_tails_are_counted():
+    rng = np.random.default_rng(13)
+    x, y = rng.normal(size=50_000), rng.normal(size=50_000)
+    x[:3] = -40.0  # beyond the grid, so that both have a tail there
+    y[:100] = -999.0
+    stored = profile({"x": x})
+    assert stored["x"].below.count == 3
+    assert unseen.rows_beyond(stored["x"], profile({"x": y}, like=stored)["x"])[0] == 100
+
+
+def test_profiles_keep_a_fair_sample_of_the_labels_with_exact_counts():
+    rng = np.random.default_rng(14)
+    labels = np.char.mod("v%d", rng.zipf(1.2, 60_000).clip(max=30_000))
+    truth = pd.Series(labels).value_counts()
+    parts = [profile({"c": part}) for part in np.array_split(labels, 4)]
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = merge(merged, part)
+    stepwise = profile(pa.RecordBatchReader.from_batches(
+        pa.schema([("c", pa.string())]),
+        [pa.record_batch({"c": pa.array(part)}) for part in np.array_split(labels, 7)],
+    ))  # fmt: skip
+    hashes = label_hashes(list(truth.index))
+    order = np.argsort(hashes)[: profile_kernels.KEPT]
+    for column in (profile({"c": labels})["c"], merged["c"], stepwise["c"]):
+        assert column.slack
+        np.testing.assert_array_equal(column.sample[0], hashes[order])
+        np.testing.assert_array_equal(column.sample[1], truth.to_numpy()[order])

@@ -8,7 +8,6 @@ from mlsys.monitoring import lesson_figures as lesson
 from mlsys.monitoring import verdict_power, watch
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.scenes import SCENES
-from mlsys.monitoring.traffic import traffic
 
 SETTING = {"hours": 24, "floor": 0.05, "alpha": 0.01, "k": 1, "n": 1}
 
@@ -35,27 +34,6 @@ def test_renaming_drifts_without_harm_and_concept_drift_harms_without_moving_an_
     assert moved > 5 and lost < 2
     _, _, moved, lost = lesson.harm("concept")
     assert moved < 2 and lost > 5
-
-
-def test_a_policy_learns_only_from_labels_known_on_the_mornings_it_is_due():
-    made = traffic("healthy", per_day=30, seed=0)
-    mails = pd.concat([made.reference, made.live], ignore_index=True)
-    inputs = mails[["links"]].to_numpy()
-    asked = []
-
-    class Never:
-        def predict(self, rows):
-            return np.zeros(len(rows))
-
-    def learn(model, known, now):
-        assert (known["label_at"] <= now).all()
-        asked.append(now)
-        return model, len(known)
-
-    right, cost = lesson.live_through(mails, inputs, Never(), (3, 9), learn)
-    assert len(right) == 28 and len(asked) == 2 and cost > 0
-    assert np.mean(right) == pytest.approx((made.live["label"] == 0).mean(), abs=0.02)
-    assert lesson.live_through(mails, inputs, Never(), (), None) == (right, 0)
 
 
 def test_a_trial_counts_hours_from_the_change_on():

@@ -67,10 +67,18 @@ def test_crossings_are_all_that_notices_leave_out(seen):
 
 def test_the_receiver_keeps_what_a_webhook_posts():
     with hook.receiver() as (url, got):
-        delivery.to_webhook(url)(notice("opened", "page"))
+        delivery.to_webhook(url, timeout=60)(notice("opened", "page"))
         assert got == [json.loads(json.dumps(notice("opened", "page").to_dict()))]
     with pytest.raises(httpx.HTTPError):
         httpx.post(url, json={}, timeout=2)
+
+
+def test_the_receiver_keeps_a_notice_that_comes_twice_once():
+    with hook.receiver() as (url, got):
+        tell = delivery.to_webhook(url, timeout=60)
+        for event in ("opened", "opened", "rose"):
+            tell(notice(event, "page"))
+        assert [posted["event"] for posted in got] == ["opened", "rose"]
 
 
 @pytest.mark.parametrize(
@@ -79,13 +87,13 @@ def test_the_receiver_keeps_what_a_webhook_posts():
 )
 def test_the_receiver_keeps_json_objects_only(body, status):
     with hook.receiver() as (url, got):
-        assert httpx.post(url, content=body).status_code == status
+        assert httpx.post(url, content=body, timeout=60).status_code == status
         assert len(got) == (status == 204)
 
 
 def test_a_notice_too_large_is_refused_before_it_is_read():
     with hook.receiver() as (url, got):
-        asked = http.client.HTTPConnection(httpx.URL(url).netloc.decode(), timeout=5)
+        asked = http.client.HTTPConnection(httpx.URL(url).netloc.decode(), timeout=60)
         asked.putrequest("POST", "/alerts")
         asked.putheader("Content-Length", str(hook.LARGEST + 1))
         asked.endheaders()

@@ -45,6 +45,27 @@ def test_a_healthy_day_passes_and_a_broken_one_names_its_column(checks):
     assert ("unseen", "client") in found(day("renamed"), checks)
 
 
+@pytest.mark.parametrize(("values", "skew"), [(60, 0.0), (200, 0.0), (2_000, 1.0), (3_000, 0.0)])
+def test_new_categories_are_named_however_many_there_are(values, skew):
+    rng = np.random.default_rng(0)
+    weights = 1 / np.arange(1, values + 1) ** skew
+    draw = [rng.choice(values, n, p=weights / weights.sum()) for n in (20_000, 5_000, 200)]
+    before, now, few = (pd.DataFrame({"shop": np.char.mod("s%d", codes)}) for codes in draw)
+    checks = quality.suggest(before)
+    assert quality.check(now, checks) == quality.check(few, checks) == []
+    new = now.assign(shop=np.where(rng.random(5_000) < 0.4, "new " + now["shop"], now["shop"]))
+    (told,) = quality.check(new, checks)
+    assert told.check == "unseen" and told.share > 0.35
+    assert quality.from_toml(quality.to_toml(checks)) == checks
+
+
+def test_free_text_and_keys_have_no_list_of_values():
+    names = [f"{word} {i}" for i in range(2_000) for word in ("one", "two")]
+    checks = quality.suggest(pd.DataFrame({"note": names, "id": range(4_000)}))
+    assert checks.columns["note"] == ColumnCheck("text", missing=0.01)
+    assert quality.check(pd.DataFrame({"note": ["other"] * 9, "id": range(9)}), checks) == []
+
+
 def test_concept_drift_passes_every_check(checks):
     assert found(day("concept"), checks) == set()
 

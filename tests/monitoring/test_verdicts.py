@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mlsys.monitoring import MonitoringError, Rules, judge, profile
+from mlsys.monitoring import MonitoringError, Profile, Rules, judge, merge, profile
 from mlsys.monitoring.verdict_power import clean_table, false_alarms, power
 
 BESIDE = Path(__file__).parents[3] / "shared" / "oracles"
@@ -88,6 +88,109 @@ def test_few_rows_that_moved_far_are_found_too():
     b[:900] *= 1000  # 1.8 % of the rows in another unit
     one = judge({"x": a}, {"x": b})["x"]
     assert one.move.distance < Rules().number and one.drifted
+
+
+MANY = {
+    "200 even values": (200, 0.0, 0),
+    "the tail of 2,000 values": (2_000, 0.8, 50),
+    "5,000 even values": (5_000, 0.0, 0),
+    "the tail of 20,000 values": (20_000, 1.0, 50),
+}
+
+
+def many(name: str, n: int = 20_000) -> list[pd.DataFrame]:
+    """Reference rows, clean ones, and rows whose values from a rank on were all replaced."""
+    values, skew, first = MANY[name]
+    rng = np.random.default_rng(5)
+    weights = 1 / np.arange(1, values + 1) ** skew
+    codes = [rng.choice(values, n, p=weights / weights.sum()) for _ in range(3)]
+    codes[2] = np.where(codes[2] >= first, codes[2] + values, codes[2])
+    return [pd.DataFrame({"product": np.char.mod("p%d", one)}) for one in codes]
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_values_that_were_replaced_are_found_however_many_there_are(name):
+    reference, clean, replaced = many(name)
+    truth = 100 * (~replaced["product"].isin(reference["product"])).mean()
+    stored = profile(reference)
+    for before in (reference, stored):
+        assert judge(before, clean).drifted == ()
+        for now in (replaced, profile(replaced, like=stored)):
+            one = judge(before, now)["product"]
+            assert one.drifted and one.effect > 20
+            assert "of its rows have a value that the reference has not" in one.sentence
+            assert 100 * one.move.unseen == pytest.approx(truth, abs=6 * (not one.move.exact))
+
+
+@pytest.mark.parametrize("values", [200, 5_000])
+def test_values_that_went_are_found_however_many_there_were(values):
+    rng = np.random.default_rng(6)
+    reference = pd.DataFrame({"x": np.char.mod("p%d", rng.integers(0, values, 20_000))})
+    current = pd.DataFrame({"x": np.char.mod("p%d", rng.integers(0, values // 2, 20_000))})
+    for before in (reference, profile(reference)):
+        one = judge(before, current)["x"]
+        assert one.drifted and "would have to change their value" in one.sentence
+
+
+def test_merged_profiles_judge_as_one_does():
+    reference, clean, replaced = many("5,000 even values")
+    days = [profile(reference.iloc[i::5]) for i in range(5)]
+    week = days[0]
+    for day in days[1:]:
+        week = merge(week, day)
+    again = Profile.from_json(week.to_json())
+    for before in (week, again):
+        assert judge(before, clean).drifted == () and judge(before, replaced).drifted
+
+
+def test_a_value_that_never_was_is_found_in_few_rows():
+    rng = np.random.default_rng(7)
+    a, b = rng.normal(size=20_000), rng.normal(size=20_000)
+    b[rng.random(20_000) < 0.005] = -999
+    codes = [rng.choice(3, 20_000).astype(float) for _ in range(2)]
+    codes[1][rng.random(20_000) < 0.015] = 7
+    for x, y, words in ((a, b, "as far as -999"), (*codes, "as far as 7")):
+        for before in ({"x": x}, profile({"x": x})):
+            one = judge(before, {"x": y})["x"]
+            assert one.drifted and "% of its rows lie beyond all of the reference" in one.sentence
+            assert words in one.sentence and "standard deviations" in one.sentence
+            assert judge(before, {"x": rng.permutation(x)}).drifted == ()
+
+
+def messages(rng, n: int, first: int = 0, length: int = 8) -> list[str]:
+    made = [rng.integers(first, first + 1_000, rng.poisson(length) + 3) for _ in range(n)]
+    return [" ".join(f"w{i}" for i in one) for one in made]
+
+
+def test_a_column_of_texts_is_judged_by_its_words_and_its_length():
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=2_000)
+    reference = pd.DataFrame({"message": messages(rng, 2_000), "x": x})
+    clean, words, longer = (
+        reference.assign(message=messages(rng, 2_000, *how)) for how in ((), (600,), (0, 12))
+    )
+    calm = judge(reference, clean)
+    assert calm.drifted == () and calm["message"].move.kind == "text" and calm.rows == 2_000
+    new = judge(reference, words)["message"]
+    assert new.drifted and "words that the reference has not went from 0.0% to 6" in new.sentence
+    more = judge(reference, longer)["message"]
+    assert more.drifted and "the texts' length went from 11" in more.sentence
+    assert judge(reference, reference.assign(message="the same to all of you")).drifted
+
+
+def test_texts_are_named_where_a_profile_cannot_judge_them():
+    rng = np.random.default_rng(9)
+    for rows in (1_000, 10_000):
+        table = {"message": messages(rng, rows), "x": rng.normal(size=rows)}
+        report = judge(profile(table), table)
+        assert [one.column for one in report.verdicts] == ["x"]
+        assert "judged from rows, not from profiles" in report.unread["message"]
+        assert "1 more could not be judged" in report.sentence
+    asked = judge(table, table, kinds={"message": "category"})
+    assert [one.move.kind for one in asked.verdicts if one.column == "message"] != ["text"]
+    few = {"note": ["seen", "not seen"] * 500}
+    assert judge(few, few, kinds={"note": "text"})["note"].move.kind == "text"
+    assert "not from profiles" in profile(few, kinds={"note": "text"}).unread["note"]
 
 
 def test_a_move_must_last():

@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from mlsys.monitoring import comparisons, lesson_figures, retraining, traffic, watch
+from mlsys.monitoring import comparisons, lesson_figures, traffic, watch
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.store import Store, Writer
 
@@ -54,14 +54,3 @@ def test_a_longer_or_slower_trip_takes_longer_and_the_promise_knows_the_distance
     near, slow = comparisons.trips(0, 10, seed=1), comparisons.trips(0, 10, pace=4.0, seed=1)
     assert np.array_equal(near[1], slow[1]) and slow[2].mean() > near[2].mean() + 4
     assert comparisons.trips(6, 10)[1].min() >= 5 + 3 * 6
-
-
-def test_a_stateful_model_goes_on_and_a_stateless_one_begins_anew():
-    known = traffic.traffic("healthy", per_day=40).reference
-    now = known["at"].max()
-    learn = retraining.stateful(seed=0)
-    first, read = learn(None, known, now)
-    again, later = learn(first, known, now)
-    assert again is first and read == len(known) > later
-    fresh, rows = retraining.stateless(days=3)(first, known, now)
-    assert fresh is not first and 0 < rows < len(known)

@@ -167,7 +167,7 @@ def test_a_long_poll_is_answered_by_the_next_message_and_by_the_servers_end() ->
             before = api.chats.fetched_at
             thread = threading.Thread(target=poll)
             thread.start()
-            while api.chats.fetched_at == before:
+            while api.chats.fetched_at == before and thread.is_alive():
                 thread.join(0.005)
             return thread
 
@@ -184,7 +184,8 @@ def test_a_long_poll_is_answered_by_the_next_message_and_by_the_servers_end() ->
 def test_a_poll_whose_client_has_hung_up_takes_nothing_with_it(telegram, call) -> None:
     phone = Phone(telegram, "Ada")
     with pytest.raises(httpx.ReadTimeout):
-        call.client.post(f"{call.address}/getUpdates", json={"timeout": 50}, timeout=0.2)
+        hurried = httpx.Timeout(20, read=0.2)
+        call.client.post(f"{call.address}/getUpdates", json={"timeout": 50}, timeout=hurried)
     phone.say("not lost")
     assert len(call("getUpdates")["result"]) == 1
 
@@ -247,7 +248,7 @@ def test_a_webhook_is_posted_each_update_until_it_takes_it(telegram, call) -> No
             pass
 
     with HTTPServer(("127.0.0.1", 0), Hook) as server:
-        server.timeout = 10
+        server.timeout = 60
         address = f"http://127.0.0.1:{server.server_port}/hook"
         assert call("setWebhook", url=address, secret_token="s3cret")["ok"]
         assert call("getUpdates")["error_code"] == 409
@@ -368,7 +369,7 @@ def test_no_thread_is_left_after_the_with() -> None:
         assert api.alive and set(threading.enumerate()) != before
         with pytest.raises(services.ServiceError, match="no process to kill"):
             api.kill()
-    assert not api.alive and set(threading.enumerate()) == before
+    assert not api.alive and set(threading.enumerate()) <= before
     caller.client.close()
     with pytest.raises(services.ServiceError, match="more than 0"), services.bot_api(per_second=0):
         pass

@@ -41,8 +41,8 @@ def echo_server() -> Iterator[int]:
         yield server.getsockname()[1]
     finally:
         server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)  # before its number can be another socket's
         server.close()
-        thread.join(5)
 
 
 @contextmanager

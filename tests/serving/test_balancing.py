@@ -1,8 +1,9 @@
 """Policies simulated against their laws, replicas behind nginx, retries, the ring, traces."""
 
 import asyncio
+import math
+from bisect import bisect
 from collections import Counter
-from contextlib import ExitStack
 
 import httpx
 import numpy as np
@@ -72,10 +73,10 @@ def test_round_robin_gives_each_the_same_and_least_connections_spares_the_slow()
 
 
 def test_a_second_look_empties_the_fullest_bin():
-    once, twice = (balancing.fullest(10_000, choices) for choices in (1, 2))
-    assert twice < once
-    assert twice <= balancing.fullest_law(10_000, 2) + 2
-    assert once >= balancing.fullest_law(10_000, 1)
+    once, twice = (balancing.balls(10_000, choices).max() for choices in (1, 2))
+    # leading terms: Azar, Broder, Karlin, Upfal, "Balanced allocations", 1999, theorem 1
+    lonely, looking = math.log(10_000) / math.log(math.log(10_000)), math.log2(math.log(10_000))
+    assert once >= lonely and twice <= looking + 2 and twice < once
 
 
 @settings(max_examples=25, deadline=None)
@@ -97,7 +98,7 @@ def test_every_request_is_served_once_and_never_before_its_work(policy, servers,
         (lambda: balancing.simulate("random", [], rate=1, count=1), "service times"),
         (lambda: balancing.simulate("random", [0], rate=1, count=1), "above 0"),
         (lambda: balancing.simulate("random", [1], rate=0, count=1), "at 0"),
-        (lambda: balancing.fullest(0, 1), "0 bins"),
+        (lambda: balancing.balls(0, 1), "0 bins"),
     ],
 )
 def test_what_cannot_be_simulated_is_said_in_a_sentence(call, says):
@@ -158,11 +159,12 @@ def test_plain_retries_keep_a_service_down_and_a_budget_lets_it_come_back(copies
 
     way = balancing_retries.Way
     ways = {"none": way(), "plain": way(4), "budget": way(4, budget=Budget)}
+    balancing_fronts.tell(copies[0], ms=20)
     storms = asyncio.run(balancing_retries.storm(copies[0].url, ways))
-    assert storms["plain"].recovered(2.0) < storms["none"].recovered(2.0)
-    assert storms["plain"].recovered(2.0) < storms["budget"].recovered(2.0)
+    assert storms["plain"].recovered(3.5) < storms["none"].recovered(3.5)
+    assert storms["plain"].recovered(3.5) < storms["budget"].recovered(3.5)
     assert len(storms["plain"].sends) > 1.5 * len(storms["budget"].sends)
-    fig = balancing_figures.recovery(storms, stall=(0.4, 0.5), danger="plain")
+    fig = balancing_figures.recovery(storms, stall=(0.4, 1.0), danger="plain")
     assert [line.name for line in fig.data] == list(ways)
     assert storms["none"].curves().answered.iloc[0] > 0.5
 
@@ -275,7 +277,6 @@ def test_a_circuit_breaker_opens_probes_after_its_rest_and_closes_on_a_success()
 def test_every_ball_is_in_a_bin_and_the_picture_shows_the_fullest(looks):
     balls = balancing.balls(500, looks, seed=2)
     assert balls.sum() == 500 == len(balls)
-    assert balls.max() == balancing.fullest(500, looks, seed=2)
     figure = balancing_figures.bins({looks: balls, looks + 1: balls})
     assert str(balls.max()) in figure.layout.title.text
 
@@ -283,54 +284,29 @@ def test_every_ball_is_in_a_bin_and_the_picture_shows_the_fullest(looks):
 # --- the ring
 
 
-@given(keys=st.lists(st.text(max_size=8), min_size=1, max_size=60), nodes=st.integers(1, 6))
-def test_a_new_node_only_takes_keys_and_moves_none_between_the_others(keys, nodes):
-    names = [f"n{i}" for i in range(nodes)]
-    before = hashing_ring.make_ring(names)
-    after = hashing_ring.make_ring([*names, "new"])
-    for key in keys:
-        owner = hashing_ring.owner(after, key)
-        assert owner in ("new", hashing_ring.owner(before, key))
+def modulo(names):
+    return lambda key: names[hashing_ring.place(key) % len(names)]
 
 
-def test_the_ring_moves_about_one_in_n_and_modulo_most():
-    keys = [str(i) for i in range(4_000)]
-    three, four = ["a", "b", "c"], ["a", "b", "c", "d"]
-    rings = [hashing_ring.make_ring(names) for names in (three, four)]
-    ring = hashing_ring.moved(keys, *(lambda k, r=r: hashing_ring.owner(r, k) for r in rings))
-    plain = hashing_ring.moved(
-        keys, *(lambda k, n=n: hashing_ring.modulo(n, k) for n in (three, four))
-    )
-    assert 0.15 < ring < 0.35
-    assert 0.65 < plain < 0.85
+def consistent(names, points=100):
+    """As the lesson writes it."""
+    dots = [(hashing_ring.place(f"{name}/{i}"), name) for name in names for i in range(points)]
+    dots.sort()
+    return lambda key: dots[bisect(dots, (hashing_ring.place(key),)) % len(dots)][1]
 
 
-def test_real_stores_lose_as_many_keys_as_moved():
-    def ring(names):
-        made = hashing_ring.make_ring(names)
-        return lambda key: hashing_ring.owner(made, key)
-
-    def modulo(names):
-        return lambda key: hashing_ring.modulo(names, key)
-
-    with ExitStack() as stack:
-        stores = [stack.enter_context(services.valkey()) for _ in range(4)]
-        kept = hashing_ring.add_one(stores, (modulo, ring), [str(i) for i in range(1_000)])
-    assert kept[0] < 0.4 < 0.6 < kept[1]
-
-
-def test_a_ring_without_nodes_is_refused():
-    with pytest.raises(ValueError, match="at least one"):
-        hashing_ring.make_ring([])
+def test_real_stores_keep_what_the_ring_says_and_lose_most_by_modulo():
+    keys = [str(i) for i in range(1_000)]
+    found = hashing_ring.grow(services.valkey, 4, (modulo, consistent), keys)
+    assert found[0] < 0.4 < 0.6 < found[1]
+    for share, way in zip(found, (modulo, consistent)):
+        before, after = (way([f"node {n}" for n in range(count)]) for count in (3, 4))
+        assert share == np.mean([before(key) == after(key) for key in keys])
 
 
 def test_more_points_make_evener_shares():
-    def owner_of(names, points):
-        ring = hashing_ring.make_ring(names, points)
-        return lambda key: hashing_ring.owner(ring, key)
-
     keys = [str(i) for i in range(1_000)]
-    fig = balancing_figures.ring_loads(owner_of, 4, keys, points=(1, 100))
+    fig = balancing_figures.ring_loads(consistent, 4, keys, points=(1, 100))
     one, many = (max(bar.y) for bar in fig.data)
     assert many < one
     assert all(sum(bar.y) == pytest.approx(100) for bar in fig.data)

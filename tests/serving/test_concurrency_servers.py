@@ -8,6 +8,7 @@ import struct
 import numpy as np
 import psutil
 import pytest
+from leftovers import await_gone
 
 from mlsys import services
 from mlsys.serving.concurrency import crowd, servers
@@ -102,8 +103,7 @@ def test_copies_of_a_pre_forked_server_end_with_their_parent():
             assert server.group.alive == (True,)
         copies = [psutil.Process(pid) for pid in server.processes]
         server.group.kill(0)
-        _, alive = psutil.wait_procs(copies, timeout=10)
-        assert not alive
+        await_gone(copies)
 
 
 @pytest.mark.parametrize(

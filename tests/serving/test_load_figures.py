@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from mlsys import theme
 from mlsys.serving.latency import Histogram
 from mlsys.serving.load import figures as load_figures
 from mlsys.serving.load.engine import Record
@@ -98,18 +97,9 @@ def test_the_knee_shows_measured_runs_beside_theory_that_ends_at_capacity():
     assert np.isnan(np.array(curves["M/M/1"].y, float)[-1])
 
 
-def test_requests_of_a_run_wait_and_are_served_in_their_rows():
-    figure = load_figures.requests(played(60, wait=0.02, failed=2), title="t", first=0, count=10)
-    bars = {bar.name: bar for bar in figure.data}
-    assert len(bars["due, not sent"].y) == 10
-    assert len(bars["in service"].y) == 8 and len(bars["failed"].y) == 2
-    assert bars["failed"].marker.color == theme.RED
-
-
 @pytest.mark.parametrize("draw", [
     lambda run: load_figures.latency({"none": run}, title="t"),
     lambda run: load_figures.knee([run], title="t"),
-    lambda run: load_figures.requests(run, title="t"),
 ])  # fmt: skip
 def test_a_run_without_an_answer_is_a_picture_too(draw):
     record = Record()

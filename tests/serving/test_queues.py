@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from measured import measured
 
 from mlsys import services
 from mlsys.serving.queues import figures as queues_figures
@@ -75,6 +76,7 @@ def test_the_pictures_of_a_crash_hold_every_order_and_every_kill(crashes):
     assert {"done", "cut off", "delivered again", "killed"} <= {t.name for t in timeline.data}
 
 
+@measured
 def test_more_workers_do_more_and_a_killed_one_leaves_nothing_undone(kv):
     rates = runs.rates(kv, services.worker, sizes=(1, 3), each=8)
     assert rates[3] > 1.5 * rates[1] and rates[1] < 50

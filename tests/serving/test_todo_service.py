@@ -1,4 +1,5 @@
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import count
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from mlsys import services
+from mlsys.serving.rest import client as rest_client
 from mlsys.serving.rest.contract import contract
 from mlsys.serving.todo import document as todo_document
 from mlsys.serving.todo import running as todo_running
@@ -191,6 +193,20 @@ def test_a_database_that_has_gone_is_503_and_no_reason_to_restart(database, owne
         answer = client.get(door, headers=head)
         assert answer.status_code == status, door
         assert ("Retry-After" in answer.headers) == (status == 503)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="gunicorn needs a Unix")
+def test_two_workers_share_rows_and_counts_through_a_link_to_the_database(database):
+    with (
+        services.proxy(database.port) as link,
+        todo_running.todo_service(services.worker, database.url, via=link) as server,
+        rest_client.session(server.url) as ada,
+    ):
+        for title in ("tea", "bread", "tea"):
+            ada.post("/v1/todos", json={"title": title}).raise_for_status()
+        assert link.connections and rest_client.posts_counted(server.url, 8) == [3] * 8
+        assert todo_running.rows_titled(database, "tea") == 2
+        assert todo_running.page_by_offset(database, offset=1, limit=2) == ["bread", "tea"]
 
 
 class Broken(MemoryStore):

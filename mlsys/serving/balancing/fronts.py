@@ -24,6 +24,8 @@ from mlsys.serving.timeline import Event
 
 APP = "mlsys.serving.balancing.replica:app"
 FAULTS = ("answers 500", "frozen", "killed")
+SLOW = 0.3  # s; a front that spreads its load well has a p95 of half as much
+LATE = 0.2  # s that a request may be sent late: fronts that count time-outs saw a stall as well
 MOST_LOST = 0.35  # share of a front that deals out in turn, with one replica of four away
 
 
@@ -63,11 +65,12 @@ async def side_by_side(
     seconds: float,
     timeout: float = 5.0,
     seed: int = 0,
+    lane: str = "front",
 ) -> dict[str, LoadResult]:
     """The same arrivals at each front, at once; labels say which replica answered."""
     loads = []
     for place, (name, front) in enumerate(fronts.items()):
-        url = f"{front.url}/predict?lane=front-{place}"
+        url = f"{front.url}/predict?lane={lane}-{place}"
         loads.append(
             open_loop(Request(url, label="X-Upstream"), rate=rate, seconds=seconds, seed=seed,
                       timeout=timeout, name=name)
@@ -81,12 +84,25 @@ async def behind(
     kinds: Mapping[str, Mapping[str, Any]],
     **load: Any,
 ) -> dict[str, LoadResult]:
-    """Start one front of each kind (arguments of `services.nginx`), and measure them."""
+    """Start one front of each kind (arguments of `services.nginx`), and measure them.
+
+    Where even the best one has a p95 of over `SLOW` s, the machine had no time, and all are
+    measured again, at most three times.
+    """
+    with _started(nginx, replicas, kinds) as fronts:
+        for _ in range(3):
+            measured = await side_by_side(fronts, **load)
+            if min(one.latency.percentile(95) for one in measured.values()) < SLOW:
+                break
+    return measured
+
+
+@contextmanager
+def _started(
+    nginx: Balancer, replicas: Sequence[Replica], kinds: Mapping[str, Mapping[str, Any]]
+) -> Iterator[dict[str, Front]]:
     with ExitStack() as stack:
-        fronts = {
-            name: stack.enter_context(nginx(replicas, **kind)) for name, kind in kinds.items()
-        }
-        return await side_by_side(fronts, **load)
+        yield {name: stack.enter_context(nginx(replicas, **kind)) for name, kind in kinds.items()}
 
 
 async def deaths(
@@ -98,29 +114,29 @@ async def deaths(
     seconds: float = 1.2,
     timeout: float = 1.0,
     seed: int = 0,
-    attempts: int = 3,
 ) -> pd.DataFrame:
     """Share of the requests that failed, by front (rows) and by what befell a replica (columns).
 
     The first replica answers 500 for a while, the second is frozen for a while, the third is
     killed, and stays so. The first front is the control: where it loses more than what one replica
-    of four can lose, the machine had no time, and the fault is measured again.
+    of four can lose, or the requests themselves went out late, the machine stood still, and the
+    fault is measured again, in fresh lanes.
     """
     if len(replicas) < len(FAULTS):
         raise ValueError(f"{len(replicas)} replicas cannot die {len(FAULTS)} deaths; give more")
     shares: dict[str, dict[str, float]] = {}
-    with ExitStack() as stack:
-        fronts = {
-            name: stack.enter_context(nginx(replicas, **kind)) for name, kind in kinds.items()
-        }
+    with _started(nginx, replicas, kinds) as fronts:
         for what, victim in zip(FAULTS, replicas, strict=False):
             with fault(what, victim):
-                for _ in range(attempts):
+                for attempt in range(4):
                     seen = await side_by_side(
-                        fronts, rate=rate, seconds=seconds, timeout=timeout, seed=seed
-                    )
-                    if next(iter(seen.values())).failed < MOST_LOST:
+                        fronts, rate=rate, seconds=seconds, timeout=timeout, seed=seed,
+                        lane=f"{FAULTS.index(what)}-{attempt}",
+                    )  # fmt: skip
+                    late = max(one.lag.percentile(100) for one in seen.values())
+                    if next(iter(seen.values())).failed < MOST_LOST and late < LATE:
                         break
+                    await asyncio.sleep(1)  # whom the stall had ejected may come back
             shares[what] = {name: result.failed for name, result in seen.items()}
     return pd.DataFrame(shares)
 

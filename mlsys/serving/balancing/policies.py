@@ -1,6 +1,6 @@
 """Which server gets the next request: policies simulated, from four servers to ten thousand.
 
-`simulate` is the queueing half (servers with a line each, "supermarket model"), `fullest` the law
+`simulate` is the queueing half (servers with a line each, "supermarket model"), `balls` the law
 behind it (balls into bins). Real replicas behind nginx are measured with `mlsys.serving.load`;
 retries, budgets and breakers are in `balancing.retries`.
 """
@@ -8,7 +8,6 @@ retries, budgets and breakers are in `balancing.retries`.
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -190,16 +189,3 @@ def balls(bins: int, choices: int, *, seed: int = 0) -> np.ndarray:
     for pick in picks:
         inside[min(pick, key=inside.__getitem__)] += 1
     return np.array(inside)
-
-
-def fullest(bins: int, choices: int, *, seed: int = 0) -> int:
-    """Balls in the fullest bin of `balls`."""
-    return int(balls(bins, choices, seed=seed).max())
-
-
-def fullest_law(bins: float, choices: int) -> float:
-    """The leading term of that number: ln n / ln ln n for one choice, ln ln n / ln d for d (Azar,
-    Broder, Karlin, Upfal, "Balanced allocations", SIAM J. Comput. 29(1), 1999, theorem 1)."""
-    if choices == 1:
-        return math.log(bins) / math.log(math.log(bins))
-    return math.log(math.log(bins)) / math.log(choices)

@@ -1,4 +1,4 @@
-"""A service that stands still for half a second, and clients that try again: who recovers?
+"""A service that stands still for a second, and clients that try again: who recovers?
 
 Several ways of retrying are measured at once, each in a lane of its own of the same replica
 (`balancing.replica`), so that they meet the same stall on the same machine. The guards, a budget
@@ -104,7 +104,7 @@ class Storm:
         late = self.load.events[self.load.events.intended >= after]
         return float(late.ok.mean()) if len(late) else 0.0
 
-    def curves(self, step: float = 0.2) -> pd.DataFrame:
+    def curves(self, step: float = 0.4) -> pd.DataFrame:
         """Share answered, and sends as a multiple of the planned rate, for each step (s)."""
         events = self.load.events
         end = float(events.intended.max())
@@ -125,10 +125,10 @@ async def storm(
     url: str,
     ways: Mapping[str, Way],
     *,
-    rate: float = 40.0,
-    seconds: float = 2.7,
-    patience: float = 0.15,
-    stall: tuple[float, float] = (0.4, 0.5),
+    rate: float = 20.0,
+    seconds: float = 5.0,
+    patience: float = 0.3,
+    stall: tuple[float, float] = (0.4, 1.0),
     seed: int = 0,
     attempts: int = 3,
 ) -> dict[str, Storm]:

@@ -27,7 +27,7 @@ CURES = (
     "one asks, others take the old",
     "ask early, at random",
 )
-LOCK_S = 2.0  # a lock whose holder has died is gone after this
+LOCK_S = 10.0  # a lock whose holder has died is gone after this
 
 
 @dataclass(frozen=True)

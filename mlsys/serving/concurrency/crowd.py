@@ -130,21 +130,22 @@ async def hold(
 ) -> list[Held]:
     """Let a crowd grow through the sizes, and measure at each; of two rounds the better one.
 
-    `seed` decides who asks. Who gets no answer within `timeout` s from a server that has a size
-    is counted as silent. Others answer everybody, and get 5 s, so that a busy machine is not taken
-    for a silent server.
+    `seed` decides who asks. Who gets no answer within `timeout` s from a server that holds more
+    connections than its size is counted as silent. Otherwise everybody is answered, and gets 5 s,
+    so that a busy machine is not taken for a silent server.
     """
-    timeout = timeout if server.size else 5.0
     check_room(max(sizes))
     told = []
     async with crowd(server.port, seed=seed) as clients:
-        await asyncio.wait_for(clients.ask(), 10)
+        await asyncio.wait_for(clients.ask(), 60)
         before = server.memory
         for size in sorted(sizes):
             await clients.grow(size)
-            if server.size is None or size <= server.size:
+            fits = server.size is None or size <= server.size
+            if fits:
                 await asyncio.wait_for(clients.ask_last(), 60)
-            told.append(await _measure(server, clients, seconds, timeout, before))
+            patience = 5.0 if fits else timeout
+            told.append(await _measure(server, clients, seconds, patience, before))
     return told
 
 
@@ -175,7 +176,7 @@ async def compare(
     *,
     clients: int = 8,
     seconds: float = 0.25,
-    rounds: int = 2,
+    rounds: int = 3,
 ) -> dict[str, LoadResult]:
     """The same load on each server, a connection for each request; of some rounds the best one.
 

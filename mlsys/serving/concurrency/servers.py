@@ -339,7 +339,8 @@ def main(design: str, size: str, model: str) -> None:
     raise_file_limit()
     answer = MODELS[model]()
     with socket.create_server((HOST, 0), backlog=BACKLOG) as door:
-        print("ready at", door.getsockname()[1], flush=True)
+        # One text: of several, who waits for the first might read before the port is there.
+        print(f"ready at {door.getsockname()[1]}", flush=True)
         run = DESIGNS[design]
         running = run(door, answer, int(size)) if design in SIZED else run(door, answer)
         if asyncio.iscoroutine(running):

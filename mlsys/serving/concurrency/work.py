@@ -269,21 +269,27 @@ def multiples(
     ways: Mapping[str, Callable[[Task, int, float], Run]],
     task: Task,
     workers: Sequence[int],
-    *,
-    seconds: float = 0.03,
-    rounds: int = 3,
 ) -> dict[str, dict[int, float]]:
     """How many times as much each way does with each number of workers as one thread does.
 
-    Best rounds are compared, as in `speed_up`; each round measures all.
+    Best rounds are compared, as in `speed_up`, and measured again until that of the one thread and
+    those of all with the most workers have been reached twice; each round measures all.
     """
-    alone, best = 1, {name: dict.fromkeys(workers, 0) for name in ways}
-    for _ in range(rounds):
-        alone = max(alone, threads(task, 1, seconds).done)
+    seconds, rounds, most = 0.03, 3, 8
+    alone: list[int] = []
+    done: dict[str, dict[int, list[int]]] = {name: {n: [] for n in workers} for name in ways}
+    while len(alone) < rounds or (
+        len(alone) < most
+        and not all(map(_firm, [alone, *(counts[max(workers)] for counts in done.values())]))
+    ):
+        alone.append(threads(task, 1, seconds).done)
         for name, way in ways.items():
             for n in workers:
-                best[name][n] = max(best[name][n], way(task, n, seconds).done)
-    return {name: {n: done / alone for n, done in counts.items()} for name, counts in best.items()}
+                done[name][n].append(way(task, n, seconds).done)
+    one = max(1, *alone)
+    return {
+        name: {n: max(counts) / one for n, counts in made.items()} for name, made in done.items()
+    }
 
 
 def gains(ways: Mapping[str, Callable[[Task, int, float], Run]]) -> dict[str, dict[str, float]]:

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import pandas as pd
@@ -48,6 +48,8 @@ class Session:
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
+        with suppress(psycopg.Error):
+            self.connection.rollback()  # over there too, before anything else begins
         self.connection.close()
 
 

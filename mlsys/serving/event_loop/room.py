@@ -17,7 +17,7 @@ from websockets.asyncio.server import Server
 from websockets.exceptions import ConnectionClosed
 
 MOST_MEMBERS = 1000
-JOINING = 10.0  # s that all together may take to join
+JOINING = 60.0  # s that all together may take to join
 
 
 @dataclass
@@ -55,7 +55,7 @@ async def show(
     """
     url = "ws://{}:{}".format(*room.sockets[0].getsockname())
     async with joined(url, guests) as listening, silent(url):
-        await until(lambda: len(room.connections) > guests)
+        await until(lambda: len(room.connections) > guests, seconds=60)
         sent = 0
         with suppress(TimeoutError):
             while sent < count:
@@ -64,7 +64,7 @@ async def show(
                 sent += 1
                 await asyncio.sleep(pause)
         heap = max((m.transport.get_write_buffer_size() for m in room.connections), default=0)
-        await until(lambda: all(len(guest.heard) >= sent for guest in listening))
+        await until(lambda: all(len(guest.heard) >= sent for guest in listening), seconds=60)
     await until(lambda: not room.connections)
     return Shown(sent, min((len(guest.heard) for guest in listening), default=0), heap / 1e6)
 
@@ -74,7 +74,7 @@ async def joined(url: str, count: int) -> AsyncIterator[list[Member]]:
     """So many members in the room at `url`, reading until the end of the `async with`.
 
     Raises ValueError for a count that is not sensible, and TimeoutError when not all of them are in
-    after 10 s.
+    after a minute.
     """
     if not 0 <= count <= MOST_MEMBERS:
         raise ValueError(f"{count} members are not sensible; take up to {MOST_MEMBERS:,}.")

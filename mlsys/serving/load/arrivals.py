@@ -35,16 +35,6 @@ def fixed(rate: float, seconds: float) -> np.ndarray:
     return np.arange(round(rate * seconds)) / rate
 
 
-def steps(levels: Sequence[tuple[float, float]], *, seed: int = 0) -> np.ndarray:
-    """Poisson arrivals at one rate after another: [(rate, seconds), ...]; a rate 0 is a pause."""
-    made, begun = [np.empty(0)], 0.0
-    for place, (rate, seconds) in enumerate(levels):
-        if rate != 0:
-            made.append(begun + poisson(rate, seconds, seed=seed + place))
-        begun += seconds
-    return check_trace(np.concatenate(made))
-
-
 def check_trace(arrivals: Sequence[float] | np.ndarray) -> np.ndarray:
     """The instants as a sorted array of float; LoadError when they are no schedule."""
     try:

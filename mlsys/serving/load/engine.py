@@ -171,13 +171,11 @@ async def send_closed(
     seconds: float,
     count: int,
     think: float,
-    ramp: float,
     timeout: float,
     warm: int,
 ) -> Record:
     """Clients that each send, wait for the answer, think, and send again.
 
-    They begin one after another over `ramp` seconds.
     Ends after `seconds`, or earlier when `count` requests have been sent.
     """
     target = as_cycle(target)
@@ -205,10 +203,7 @@ async def send_closed(
     with _QuietCollector():
         try:
             line.begin()
-            for client in range(clients):
-                begins = ramp * client / clients
-                if begins > line.now():
-                    await asyncio.sleep(begins - line.now())
+            for _ in range(clients):
                 again()
             left = seconds + think + 2 * timeout - line.now()
             try:

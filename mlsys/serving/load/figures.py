@@ -1,5 +1,4 @@
-"""Pictures of load: the percentiles of latency, the knee that it makes as the rate grows, and the
-requests of one run as a timeline."""
+"""Pictures of load: the percentiles of latency, and the knee that it makes as the rate grows."""
 
 from __future__ import annotations
 
@@ -13,7 +12,6 @@ import plotly.graph_objects as go
 from mlsys import theme
 from mlsys.serving.latency import Histogram
 from mlsys.serving.load.result import LoadResult
-from mlsys.serving.timeline import Event, timeline
 
 Times = LoadResult | Histogram | Sequence[float]
 _TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
@@ -23,7 +21,6 @@ def latency(
     runs: Mapping[str, Times],
     *,
     title: str,
-    colours: Mapping[str, str] | None = None,
     marks: Mapping[str, float] | None = None,
 ) -> go.Figure:
     """Latency (y, ms, log) at each percentile (x, each nine as wide as the last), one curve a run.
@@ -38,7 +35,7 @@ def latency(
         return _nothing(figure, title)
     longest, levels = 1.0, []
     for place, (name, histogram) in enumerate(histograms.items()):
-        colour = (colours or {}).get(name, theme.SERIES[place % len(theme.SERIES)])
+        colour = theme.SERIES[place % len(theme.SERIES)]
         reach = max(1.0, math.log10(histogram.count))
         shares = 100 * (1 - 10 ** -np.linspace(0, reach, 160))
         shares[-1] = 100  # the line ends at the longest time, where no answer is beyond
@@ -132,31 +129,6 @@ def knee(
     figure.update_xaxes(title="requests offered, per second", range=[0, 1.05 * last])
     figure.update_yaxes(title="latency, ms (log scale)")
     return _decades(figure, low / 1.5, high * 2)
-
-
-def requests(result: LoadResult, *, title: str, first: int = 0, count: int = 40) -> go.Figure:
-    """Some requests of a run as a timeline, a row each: due but not sent, in service, failed.
-
-    Starts at the `first` that was kept, and shows `count` of them.
-    """
-    made = []
-    for one in result.events.iloc[first : first + count].itertuples():
-        if math.isnan(one.done):
-            continue
-        row = str(one.request)
-        text = ", ".join(part for part in (f"request {one.request}", one.label, one.error) if part)
-        began = one.done if math.isnan(one.sent) else one.sent
-        # Under a tenth of a millisecond in line is the generator's own step, not a wait.
-        if began - one.intended > 1e-4:
-            made.append(Event(row, one.intended, began, "due, not sent", text))
-        made.append(Event(row, began, one.done, "in service" if one.ok else "failed", text))
-    figure = timeline(
-        made, title=title, danger=("failed",),
-        colours={"in service": theme.BLUE, "due, not sent": theme.GREY},
-    )  # fmt: skip
-    rows = list(dict.fromkeys(event.row for event in made))
-    figure.update_layout(height=170 + 12 * max(len(rows), 15))
-    return figure.update_yaxes(title="request", tickvals=rows[:: max(1, len(rows) // 8)])
 
 
 def _histogram(run: Times) -> Histogram:

@@ -96,7 +96,6 @@ async def closed_loop(
     seconds: float | None = None,
     count: int | None = None,
     think: float = 0.0,
-    ramp: float = 0.0,
     timeout: float = 5.0,
     warm: int = 0,
     apart: bool = False,
@@ -104,9 +103,8 @@ async def closed_loop(
 ) -> LoadResult:
     """Ask with `clients` that each wait for the answer, think for `think` s, and ask again.
 
-    Ends after `seconds` or `count` requests, whatever comes first. The clients begin evenly over
-    `ramp` seconds: thousands at once would overflow the line before the server's door. The other
-    arguments are those of `open_loop`. A request is due when it is sent, so latency and service
+    Ends after `seconds` or `count` requests, whatever comes first. The other arguments are those of
+    `open_loop`. A request is due when it is sent, so latency and service
     time are the same: what was not asked while the clients waited is not in it. Raises LoadError.
     """
     if seconds is None and count is None:
@@ -117,14 +115,11 @@ async def closed_loop(
     check_seconds(longest)
     if not 0 <= think <= longest:
         raise LoadError(f"A client cannot think for {think} s here; take 0 to {longest:g}.")
-    if not 0 <= ramp <= longest:
-        raise LoadError(f"Clients cannot begin over {ramp} s here; take 0 to {longest:g}.")
     how = {
         "clients": _at_least_one(clients, "clients"),
         "seconds": longest,
         "count": count or MOST_REQUESTS,
         "think": think,
-        "ramp": ramp,
         "timeout": _checked_timeout(timeout),
         "warm": _not_negative(warm, "warm"),
     }

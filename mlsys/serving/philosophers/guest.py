@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import psutil
+
 from mlsys.serving.philosophers.server import HOST, READY
 
-PATIENCE = 60.0  # s that a guest waits for a fork
+PATIENCE = 60.0  # s that a guest waits for a fork, and the lesson for what must come
 SERVER = "mlsys.serving.philosophers.server"
 GUEST = "mlsys.serving.philosophers.guest"
 
@@ -107,16 +109,19 @@ class RemoteTable:
             seen.append(self.look())
         return seen
 
-    def freeze(self, i: int, *, patience: float = 10.0) -> Look:
+    def freeze(self, i: int) -> Look:
         """Stop guest i's process in the middle of a meal, with both forks, as a long pause would.
 
         TimeoutError when it was never met so. Needs a system with SIGSTOP.
         """
         forks = {i, (i + 1) % len(self.guests.pids)}
-        end = time.monotonic() + patience
+        process = psutil.Process(self.guests.pids[i])
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             self.guests.pause(i)
-            time.sleep(0.005)
+            # It ends the call that it is in first, such as a send.
+            while process.status() != psutil.STATUS_STOPPED and time.monotonic() < end:
+                time.sleep(0.001)
             self.look()  # what the guest had sent before is read by the next look at the latest
             seen = self.look()
             if all(seen.holder[k] == i and seen.fresh[k] for k in forks):
@@ -125,24 +130,24 @@ class RemoteTable:
             time.sleep(0.003)
         raise TimeoutError(f"Guest {i} was never in the middle of a meal when it was stopped.")
 
-    def still(self, seconds: float = 0.4, *, patience: float = 20.0) -> list[Look]:
+    def still(self, seconds: float = 0.4) -> list[Look]:
         """Watch until nobody has eaten for so long; the looks of that stretch.
 
-        TimeoutError when somebody still eats after `patience` s.
+        TimeoutError when somebody still eats after a minute.
         """
-        end = time.monotonic() + patience
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             looks = self.watch(seconds)
             if looks[0].meals == looks[-1].meals:
                 return looks
-        raise TimeoutError(f"After {patience:g} s somebody still eats: {looks[-1]}.")
+        raise TimeoutError(f"After {PATIENCE:g} s somebody still eats: {looks[-1]}.")
 
-    def until(self, met: Callable[[Look], bool], *, patience: float = 10.0) -> Look:
-        """Look until `met`; TimeoutError with the last look after `patience` s."""
-        end = time.monotonic() + patience
+    def until(self, met: Callable[[Look], bool]) -> Look:
+        """Look until `met`; TimeoutError with the last look after a minute."""
+        end = time.monotonic() + PATIENCE
         while not met(seen := self.look()):
             if time.monotonic() > end:
-                raise TimeoutError(f"After {patience:g} s the table was still {seen}.")
+                raise TimeoutError(f"After {PATIENCE:g} s the table was still {seen}.")
             time.sleep(0.02)
         return seen
 
@@ -204,13 +209,19 @@ def freeze_one(
 ) -> Frozen:
     """Freeze guest `who` with both of its forks, and let it go on after `asleep` s.
 
-    start, lease, fence: as of `table_of_processes`. Ends 0.2 s after the guest's next meal.
+    start, lease, fence: as of `table_of_processes`. Where the lease ends earlier than that, the
+    guest sleeps on until a neighbour has eaten, with one of its forks. Ends 0.2 s after the guest's
+    next meal.
     """
     with table_of_processes(start, lease=lease, fence=fence) as table:
         table.until(lambda look: min(look.meals) >= 2)
         before = table.watch(0.2)
         frozen = table.freeze(who)
         meanwhile = table.watch(asleep)
+        if lease < asleep:
+            beside = [(who + side) % len(frozen.meals) for side in (-1, 1)]
+            ate = table.until(lambda look: any(look.since(frozen)[i] for i in beside))
+            meanwhile.append(ate)
         table.guests.resume(who)
         table.until(lambda look: look.meals[who] > frozen.meals[who])
         looks = [*before, frozen, *meanwhile, *table.watch(0.2)]

@@ -186,7 +186,8 @@ async def main(arguments: list[str] | None = None) -> None:
         parser.error("a table has at least 2 guests, and a lease lasts longer than 0 s")
     forks = ForkServer(given.guests, lease=given.lease, fence=not given.no_fence)
     server = await asyncio.start_server(forks.serve, HOST, 0, limit=LONGEST)
-    print(READY, server.sockets[0].getsockname()[1], flush=True)
+    # One text: of several, who waits for the first might read before the port is there.
+    print(f"{READY} {server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 

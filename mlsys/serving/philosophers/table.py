@@ -121,6 +121,8 @@ class Table:
         self.forks = [Fork(self, k) for k in range(guests)]
         self.seats = threading.Semaphore(guests - 1)
         self.lock = threading.Condition()  # for a strategy with a rule of its own
+        self.queue: list[int] = []  # for a waiter with a list: who is hungry, as they came
+        self.served: set[int] = set()  # and who has both forks from it
         self.over = threading.Event()
         self.ended = float("inf")  # when `over` was set, on the clock of time.perf_counter
         self.holder: list[int | None] = [None] * guests

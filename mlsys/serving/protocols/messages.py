@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from random import Random
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 HOST = "127.0.0.1"
@@ -81,6 +81,13 @@ def connect(
     server, _ = listener.accept()
     server.settimeout(timeout)
     return client, server
+
+
+def until_there(conn: socket.socket, count: int) -> None:
+    """Wait until the next `count` bytes lie at this end (at most 5 s), and read none of them."""
+    end = perf_counter() + 5
+    while len(conn.recv(count, socket.MSG_PEEK)) < count and perf_counter() < end:
+        sleep(0.001)
 
 
 def understood(

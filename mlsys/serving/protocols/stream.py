@@ -19,6 +19,8 @@ from mlsys.serving.protocols.messages import HOST, ProtocolError, receive_exactl
 from mlsys.serving.protocols.transfer import Link
 
 FRAME = struct.Struct("!Id")  # number, time at which it was filmed
+GLANCE = 0.05  # s, the unit in which silence is counted: a stalled machine is silent for one
+LATER = 0.25  # s of silence after the last frame, for those before it
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ def stream(
     interval: float = 0.01,
     size: int = 600,
     repeat: int = 0,
-    patience: float = 1.0,
+    patience: float = 2.0,
 ) -> Stream:
     """Send `frames` of `size` bytes, one every `interval` s, by "tcp" or "udp".
 
     link: leads to the player. repeat: how many of the frames before it each datagram carries again
-    (UDP; the idea of RFC 2198). Frames that have not come `patience` s after the last was sent
-    count as never.
+    (UDP; the idea of RFC 2198). When all are sent and nothing has come for `patience` s, what is
+    missing counts as never.
     """
     if protocol not in ("tcp", "udp"):
         raise ProtocolError(f"{protocol!r} is no protocol here; use tcp or udp.")
@@ -60,7 +62,8 @@ def stream(
         if protocol == "tcp":
             end.listen()
         end.settimeout(frames * interval + patience)
-        args = (end, size, delays) if protocol == "tcp" else (end, size, delays, patience)
+        over = threading.Event()
+        args = (end, size, delays) if protocol == "tcp" else (end, size, delays, over)
         player = threading.Thread(target=play, args=args, daemon=True)
         player.start()
         way = link(end.getsockname()[1], udp=protocol == "udp")
@@ -71,16 +74,32 @@ def stream(
             if protocol == "tcp":
                 with suppress(OSError):  # a link that lost too often has reset us
                     sender.shutdown(socket.SHUT_WR)
-            player.join(patience + 0.5)
+            _await_the_rest(player, delays, patience)
+        over.set()
+        player.join(patience)
     return Stream(protocol, interval, delays.copy())
 
 
+def _await_the_rest(player: threading.Thread, delays: np.ndarray, patience: float) -> None:
+    """Until the player has ended, or nothing has come for `patience` s, less after the last."""
+    seen, silent = -1, 0
+    while player.is_alive():
+        player.join(GLANCE)
+        came = np.count_nonzero(~np.isnan(delays))
+        seen, silent = came, silent + 1 if came == seen else 0
+        if silent * GLANCE >= (patience if np.isnan(delays[-1]) else min(patience, LATER)):
+            return
+
+
 def _film(sock: socket.socket, frames: int, interval: float, size: int, repeat: int) -> None:
-    start = perf_counter()
+    due = perf_counter()
     before: list[bytes] = []
     for number in range(frames):
-        if (early := start + number * interval - perf_counter()) > 0:
+        if (early := due - perf_counter()) > 0:
             sleep(early)
+        elif early < -interval:  # a camera that stood still makes up for nothing
+            due = perf_counter()
+        due += interval
         frame = FRAME.pack(number, perf_counter()).ljust(size, b".")
         try:
             sock.sendall(b"".join([frame, *before]))
@@ -89,32 +108,25 @@ def _film(sock: socket.socket, frames: int, interval: float, size: int, repeat: 
         before = [frame, *before][:repeat]
 
 
-def _note(frame: bytes, delays: np.ndarray) -> int:
+def _note(frame: bytes, delays: np.ndarray) -> None:
     number, filmed = FRAME.unpack(frame[: FRAME.size])
     if number < len(delays) and np.isnan(delays[number]):
         delays[number] = perf_counter() - filmed
-    return number
 
 
 def _play_tcp(listener: socket.socket, size: int, delays: np.ndarray) -> None:
-    try:
+    with suppress(OSError):
         conn, _ = listener.accept()
         with conn:
-            conn.settimeout(listener.gettimeout())  # a long stall is not the end
+            conn.settimeout(None)  # the link's end is its end
             for _ in range(len(delays)):
                 _note(receive_exactly(conn, size), delays)
-    except OSError:
-        return
 
 
-def _play_udp(sock: socket.socket, size: int, delays: np.ndarray, patience: float) -> None:
-    try:
-        while True:
+def _play_udp(sock: socket.socket, size: int, delays: np.ndarray, over: threading.Event) -> None:
+    sock.settimeout(GLANCE)
+    while not over.is_set():
+        with suppress(OSError):  # nothing came in this glance
             datagram = sock.recv(65_535)
-            sock.settimeout(patience)
             for at in range(0, len(datagram), size):
-                newest = _note(datagram[at : at + size], delays)
-                if newest == len(delays) - 1:
-                    sock.settimeout(patience / 4)
-    except OSError:
-        return
+                _note(datagram[at : at + size], delays)

@@ -16,9 +16,10 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -26,7 +27,7 @@ from tempfile import TemporaryDirectory
 from mlsys.serving.protocols.messages import HOST, receive_message, send_message
 
 PIECE = 16_384  # bytes
-PATIENCE = 10.0  # s that a peer or the tracker waits for anybody
+PATIENCE = 60.0  # s that a peer or the tracker waits for anybody
 NOBODY = b""
 
 
@@ -68,35 +69,52 @@ class Tracker:
 
 
 @contextmanager
-def tracker(data: bytes, *, peers: int, piece: int = PIECE) -> Iterator[Tracker]:
+def tracker(data: bytes, *, peers: int) -> Iterator[Tracker]:
     """Wait in a thread for so many peers, introduce them, collect their reports."""
     listener = socket.create_server((HOST, 0))
-    listener.settimeout(PATIENCE)
+    over = threading.Event()
     here = Tracker(listener.getsockname()[1], {}, threading.Event())
-    digests = [digest(part) for part in cut(data, piece)]
+    digests = [digest(part) for part in cut(data, PIECE)]
     thread = threading.Thread(
-        target=_introduce, args=(listener, here, digests, piece, peers), daemon=True
+        target=_introduce, args=(arrivals(listener, over), here, digests, peers), daemon=True
     )
     thread.start()
     try:
         yield here
     finally:
-        listener.close()
-        thread.join(1)
+        over.set()
+        thread.join(PATIENCE)
+
+
+def arrivals(
+    listener: socket.socket, over: threading.Event
+) -> Generator[socket.socket, None, None]:
+    """Connections as they come, until it is over; then the listener is closed, and only here.
+
+    To close it under a thread that waits in `accept` is a race: the number of its file may already
+    be that of another listener, whose connections the thread then takes.
+    """
+    with listener:
+        listener.settimeout(0.1)
+        while not over.is_set():
+            with suppress(TimeoutError, ConnectionError):
+                yield listener.accept()[0]
 
 
 def _introduce(
-    listener: socket.socket, here: Tracker, digests: list[str], piece: int, peers: int
+    coming: Generator[socket.socket, None, None], here: Tracker, digests: list[str], peers: int
 ) -> None:
     conns, members = [], {}
     try:
-        while len(conns) < peers:
-            conn, _ = listener.accept()
-            conn.settimeout(PATIENCE)
-            conns.append(conn)
-            member = json.loads(receive_message(conn))
-            members[member["name"]] = member["port"]
-        welcome = {"peers": members, "digests": digests, "piece": piece}
+        with closing(coming):
+            for conn in islice(coming, peers):
+                conn.settimeout(PATIENCE)
+                conns.append(conn)
+                member = json.loads(receive_message(conn))
+                members[member["name"]] = member["port"]
+        if len(conns) < peers:
+            return  # the one who waits is told by `Tracker.wait`
+        welcome = {"peers": members, "digests": digests}
         for conn in conns:
             send_message(conn, json.dumps(welcome).encode())
         for conn in conns:
@@ -104,7 +122,7 @@ def _introduce(
             here.reports[report.name] = report
         here.done.set()
     except (OSError, ValueError, KeyError, TypeError):
-        return  # the one who waits is told by `Tracker.wait`
+        return  # told by the same
     finally:
         for conn in conns:  # a peer serves the others until its tracker hangs up
             conn.close()
@@ -145,14 +163,20 @@ class Peer:
         self.sources: Counter[str] = Counter()
         self.refused = 0
         self.ready = threading.Event()  # nobody is told what we have before we know it
-        self.listener = socket.create_server((HOST, 0))
-        threading.Thread(target=self._accept, daemon=True).start()
+        listener = socket.create_server((HOST, 0))
+        self.port = listener.getsockname()[1]
+        self._over = threading.Event()
+        self._door = threading.Thread(target=self._accept, args=(listener,), daemon=True)
+        self._door.start()
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                conn, _ = self.listener.accept()
-                threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._over.set()
+        self._door.join()
+
+    def _accept(self, listener: socket.socket) -> None:
+        for conn in arrivals(listener, self._over):
+            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
 
     def _serve(self, conn: socket.socket) -> None:
         with conn, suppress(OSError, ValueError):
@@ -216,11 +240,11 @@ def main(arguments: list[str]) -> None:
     port, name, *file = [each for each in arguments if each != "--liar"]
     with socket.create_connection((HOST, int(port)), timeout=PATIENCE) as tracker_conn:
         peer = Peer(name, {}, liar=liar)
-        mine = {"name": name, "port": peer.listener.getsockname()[1]}
+        mine = {"name": name, "port": peer.port}
         send_message(tracker_conn, json.dumps(mine).encode())
         welcome = json.loads(receive_message(tracker_conn))
         if file:
-            peer.pieces.update(enumerate(cut(Path(file[0]).read_bytes(), welcome["piece"])))
+            peer.pieces.update(enumerate(cut(Path(file[0]).read_bytes(), PIECE)))
         peer.ready.set()
         peer.fetch(welcome["peers"], welcome["digests"])
         whole = b"".join(peer.pieces[i] for i in range(len(welcome["digests"])))

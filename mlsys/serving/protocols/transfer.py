@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
 from time import perf_counter
 from typing import Protocol
 from zlib import crc32
@@ -86,15 +88,6 @@ def is_sound(datagram: bytes, least: int) -> bool:
 
 
 @dataclass
-class Sent:
-    """What a transfer over UDP took: datagrams sent, of them repeats, seconds."""
-
-    datagrams: int = 0
-    repeats: int = 0
-    seconds: float = 0.0
-
-
-@dataclass
 class _Flight:
     """A chunk on its way: when it was last sent, as which datagram, and how many overtook it."""
 
@@ -147,16 +140,17 @@ def send_by_udp(
     window: int = 32,
     timer: float = 0.1,
     timeout: float = 10.0,
-) -> Sent:
+) -> int:
     """Send data in datagrams of `chunk` bytes, at most `window` unacknowledged, until all are.
 
     A datagram is sent again when its acknowledgement does not come within `timer` s, or when three
-    later ones have come. Raises TimeoutError when `timeout` s were not enough.
+    later ones have come. Returns how many were. Raises TimeoutError when `timeout` s were not
+    enough.
     """
     if not 1 <= chunk <= 60_000:
         raise ProtocolError(f"A chunk of {chunk} bytes fits no datagram; give 1 to 60,000.")
     chunks = [data[i : i + chunk] for i in range(0, len(data), chunk)] or [b""]
-    flight, sent, start = _Window(len(chunks), window), Sent(), perf_counter()
+    flight, repeats, start = _Window(len(chunks), window), 0, perf_counter()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect((HOST, port))
         while not flight.done:
@@ -168,12 +162,10 @@ def send_by_udp(
             for number in flight.due(now, timer):
                 body = struct.pack("!II", number, len(chunks)) + chunks[number]
                 _try_send(sock, seal(body))
-                sent.datagrams += 1
-                sent.repeats += number < fresh
+                repeats += number < fresh
             for number in _acks(sock, wait=timer / 4):
                 flight.acknowledge(number)
-    sent.seconds = perf_counter() - start
-    return sent
+    return repeats
 
 
 def _try_send(sock: socket.socket, datagram: bytes) -> None:
@@ -197,24 +189,20 @@ def _acks(sock: socket.socket, *, wait: float) -> list[int]:
 
 
 def receive_by_udp(
-    sock: socket.socket, *, timeout: float = 10.0, linger: float = 0.25
-) -> bytes:  # fmt: skip
+    sock: socket.socket, sender_is_done: threading.Event, *, timeout: float = 10.0
+) -> bytes:
     """Collect chunks until all are there, acknowledging each sound one, also twice.
 
-    Stays for `linger` s after the last datagram, since the last acknowledgement may be lost.
+    Stays until the sender is done, since the last acknowledgement may be lost. On two machines
+    nobody could say so, and the receiver would stay for a while (TCP: TIME-WAIT, minutes).
     """
     chunks: dict[int, bytes] = {}
     count, end = None, perf_counter() + timeout
-    while True:
-        complete = count is not None and len(chunks) == count
-        if not complete and perf_counter() > end:
-            raise TimeoutError(f"{len(chunks)} of {count or 'unknown'} chunks came in time.")
-        sock.settimeout(linger)
+    sock.settimeout(0.02)
+    while not sender_is_done.is_set() and perf_counter() < end:
         try:
             datagram, sender = sock.recvfrom(65_535)
         except TimeoutError:
-            if complete:
-                return b"".join(chunks[i] for i in range(count))
             continue
         if not is_sound(datagram, HEADER.size):
             continue  # damaged: as if lost
@@ -223,6 +211,9 @@ def receive_by_udp(
             count = said
             chunks[number] = datagram[HEADER.size :]
             sock.sendto(seal(struct.pack("!I", number)), sender)
+    if len(chunks) != count:
+        raise TimeoutError(f"{len(chunks)} of {count or 'unknown'} chunks came in time.")
+    return b"".join(chunks[i] for i in range(count))
 
 
 # --- both ends at once, for an experiment
@@ -262,11 +253,12 @@ def transfer(
         raise ProtocolError(f"{protocol!r} is no protocol here; use tcp or udp.")
     udp = protocol == "udp"
     got: list[bytes] = []
+    done = threading.Event()
     end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
-    receive = receive_by_udp if udp else receive_by_tcp
 
     def run() -> None:
         with suppress(OSError):  # told by what is missing in `got`
+            receive = partial(receive_by_udp, sender_is_done=done) if udp else receive_by_tcp
             got.append(receive(end, timeout=timeout))
 
     with end:
@@ -281,37 +273,39 @@ def transfer(
             try:
                 if udp:
                     how = {"chunk": chunk, "window": window, "timer": timer}
-                    repeats = send_by_udp(way.port, data, timeout=timeout, **how).repeats
+                    repeats = send_by_udp(way.port, data, timeout=timeout, **how)
                 else:
                     send_by_tcp(way.port, data, timeout=timeout)
             except OSError:
                 arrived = False
             seconds = perf_counter() - start
+            done.set()
             receiver.join(timeout + 1)
     return Transfer(protocol, len(data), seconds, arrived and got == [data], repeats)
 
 
 def goodputs(
-    carry: Callable[..., Transfer], losses: Sequence[float], runs: int, *, at_once: int = 4
+    carry: Callable[..., Transfer], losses: Sequence[float], runs: int
 ) -> tuple[list[float], list[float]]:
-    """Mean useful bytes/s at each loss, by TCP and by UDP, of so many runs; four run at a time.
+    """Useful bytes/s at each loss, by TCP and by UDP: the median of so many runs, four at a time.
 
-    `carry(protocol, loss, seed=...)` makes one transfer. Raises ProtocolError when a file did not
-    arrive whole.
+    The runs at one loss are spread over the whole time, so that what else the machine does for a
+    moment meets one of them. `carry(protocol, loss, seed=...)` makes one transfer. Raises
+    ProtocolError when a file did not arrive whole.
     """
 
-    def mean(protocol: str, loss: float) -> float:
+    def middle(protocol: str, loss: float) -> float:
         done = [made[protocol, loss, seed].result() for seed in range(runs)]
         if not all(one.whole for one in done):
             raise ProtocolError(f"A file did not arrive whole by {protocol} at a loss of {loss:g}.")
-        return sum(one.size for one in done) / sum(one.seconds for one in done)
+        return median(one.goodput for one in done)
 
-    with ThreadPoolExecutor(at_once) as pool:
+    with ThreadPoolExecutor(4) as pool:
         made = {
             (protocol, loss, seed): pool.submit(carry, protocol, loss, seed=seed)
-            for protocol in ("tcp", "udp")
-            for loss in losses
             for seed in range(runs)
+            for loss in losses
+            for protocol in ("tcp", "udp")
         }
-        tcp, udp = ([mean(protocol, loss) for loss in losses] for protocol in ("tcp", "udp"))
+        tcp, udp = ([middle(protocol, loss) for loss in losses] for protocol in ("tcp", "udp"))
         return tcp, udp

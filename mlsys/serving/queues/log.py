@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -87,10 +87,6 @@ class Log:
         """The offset that each partition's next record will get."""
         return [len(starts) - 1 for starts in self._starts]
 
-    def lag(self, group: str) -> int:
-        """Records that the group has not done."""
-        return sum(self.ends()) - sum(self.committed(group))
-
     def close(self) -> None:
         for file in self._files:
             file.close()
@@ -128,17 +124,6 @@ def recover(path: Path) -> list[int]:
     with path.open("r+b" if path.exists() else "wb") as file:
         file.truncate(starts[-1])
     return starts
-
-
-def assign(partitions: int, members: Sequence[str]) -> dict[str, list[int]]:
-    """Which member of a group reads which partitions: each has one reader, shared out evenly."""
-    if not members:
-        return {}
-    order = sorted(members)
-    shares: dict[str, list[int]] = {member: [] for member in order}
-    for partition in range(partitions):
-        shares[order[partition % len(order)]].append(partition)
-    return shares
 
 
 def _read_json(path: Path) -> dict[str, dict[str, int]]:

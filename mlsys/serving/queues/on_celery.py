@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import redis
 from celery import Celery
@@ -61,14 +62,12 @@ def flaky(task: object, fails: int) -> int:
     return tries + 1
 
 
-@contextmanager
-def node(url: str, start: Start) -> Iterator[object]:
+def node(url: str, start: Start) -> AbstractContextManager[Any]:
     """A Celery worker for the broker at `url`, until the end of the `with`; ready when it begins.
 
     At its end it stops at once, rather than wait for what it has begun.
     """
-    with library_worker(start, "celery", *ARGUMENTS, url=url, ready=" ready.") as group:
-        yield group
+    return library_worker(start, "celery", *ARGUMENTS, url=url, ready=" ready.")
 
 
 @contextmanager

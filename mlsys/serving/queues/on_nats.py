@@ -31,7 +31,6 @@ from mlsys.serving.queues.runs import (
     crash_of,
     kill_held,
     new_queue,
-    ready_workers,
 )
 from mlsys.serving.queues.worker import LEASE, BadJob, Job, parse, work
 
@@ -61,7 +60,7 @@ async def serve(js: JetStreamContext, kv: redis.Redis, stream: str, me: str) -> 
         except BadJob:
             await message.term()
         else:
-            await message.ack_sync()
+            await message.ack_sync(PATIENCE)
 
 
 async def refuse_all(client: nats.NATS, stream: str) -> int:
@@ -91,7 +90,7 @@ async def crash_test(
         stream = new_queue("jetstream").replace(":", "-")
         await js.add_stream(name=stream, subjects=[f"{stream}.>"])
         await js.add_consumer(stream, consumer())
-        with ready_workers(start, MODULE, *urls, stream, count=3) as group:
+        with start(MODULE, *urls, stream, count=3, ready="ready") as group:
             for order in range(ORDERS):
                 job = Job(order, 0.01, KILLED.get(order, ""))
                 await js.publish(f"{stream}.order", job.text().encode())

@@ -11,9 +11,8 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from tempfile import TemporaryDirectory
@@ -28,7 +27,8 @@ from mlsys.serving.queues.worker import GROUP, WAYS, Job, doing_list
 MODULE = "mlsys.serving.queues.worker"
 ORDERS = 12  # messages of a crash test; one is killed before its charge, one after it
 KILLED = {3: "before", 7: "after"}
-PATIENCE, START_PATIENCE = 30.0, 90.0  # s
+PATIENCE = 30.0  # s
+TRIES = 5  # at most, of what another program's work can only make slower
 LAST = "that was all"  # ends what `heard` listens to
 _numbers = itertools.count(1)
 
@@ -38,22 +38,6 @@ Start = Callable[..., object]
 
 class QueueError(RuntimeError):
     """An experiment that did not come to its end, or an argument it cannot work with."""
-
-
-@contextmanager
-def ready_workers(
-    start: Start, module: str, *args: str, count: int = 1, ready: str = "ready", **how: Any
-) -> Iterator[Any]:
-    """`start` so many processes, and go on when each has printed `ready`.
-
-    They import much before they begin: on a busy machine that takes a while, so we are patient.
-    """
-    with start(module, *args, count=count, **how) as group:
-        until(
-            lambda: all(ready in group.log(index) for index in range(count)),
-            f"{module} was ready", patience=START_PATIENCE,
-        )  # fmt: skip
-        yield group
 
 
 @dataclass(frozen=True)
@@ -100,7 +84,6 @@ class Run:
     offered: int
     refused: int = 0
     crash: float | None = None
-    taken_back: int = 0
     waits: np.ndarray = field(default_factory=lambda: np.empty(0))  # s from push to begin
 
     @property
@@ -119,12 +102,10 @@ def job_text(number: int, work: float, *, reply: bool = False) -> str:
     return Job(int(number), float(work), reply=reply, pushed=time.monotonic()).text()
 
 
-def take_back(kv: redis.Redis, queue: str, worker: str) -> int:
-    """Put what a dead worker has not finished back at the head of its queue; how many."""
-    count = 0
+def take_back(kv: redis.Redis, queue: str, worker: str) -> None:
+    """Put what a dead worker has not finished back at the head of its queue."""
     while kv.lmove(doing_list(queue, worker), queue, "RIGHT", "RIGHT"):
-        count += 1
-    return count
+        pass
 
 
 def steps_of(kv: redis.Redis, queue: str) -> tuple[Step, ...]:
@@ -137,23 +118,32 @@ def rates(
     broker: redis.Redis, start: Start, *, sizes: Sequence[int] = (1, 2, 4), job: float = 0.02,
     each: int = 40,
 ) -> dict[int, float]:  # fmt: skip
-    """Jobs/s that each number of workers gets done, `each` jobs a worker; the better of two tries.
+    """Jobs/s that each number of workers gets done, `each` jobs a worker.
 
-    The largest group is started, and workers are stopped (SIGTERM: they finish what they have
-    begun) to make smaller ones. `broker` is a client of Valkey.
+    The best of two tries, or of up to five until one reaches two thirds of what is possible: a
+    busy machine can only take speed away. The largest group is started, and workers are stopped
+    (SIGTERM: they finish what they have begun) to make smaller ones. `broker` is a client of
+    Valkey.
     """
     if not sizes or min(sizes) < 1:
         raise QueueError(f"Sizes of groups are whole numbers from 1, not {list(sizes)}.")
     queue, measured = new_queue(), {}
     url, most = broker_url(broker), max(sizes)
-    with ready_workers(start, MODULE, url, "at least once", queue, count=most) as group:
+    with start(MODULE, url, "at least once", queue, count=most, ready="ready") as group:
         for size in sorted(set(sizes), reverse=True):
             for index in range(size, most):
                 if group.alive[index]:
                     group.stop(index)
                     group.wait(index)
-            measured[size] = max(_rate(broker, queue, job, each * size) for _ in range(2))
+            measured[size] = _best_rate(broker, queue, job, each * size, 2 / 3 * size / job)
     return dict(sorted(measured.items()))
+
+
+def _best_rate(broker: redis.Redis, queue: str, job: float, count: int, enough: float) -> float:
+    tries: list[float] = []
+    while len(tries) < 2 or (max(tries) < enough and len(tries) < TRIES):
+        tries.append(_rate(broker, queue, job, count))
+    return max(tries)
 
 
 def _rate(broker: redis.Redis, queue: str, job: float, count: int) -> float:
@@ -186,13 +176,13 @@ def watch(
             "Take at least 1 worker, jobs of up to 1 s, up to 60 s and a limit of at least 1, not"
             f" {workers} workers, jobs of {job} s, {seconds} s and a limit of {limit}."
         )
-    queue, refused, crash, taken = new_queue(), 0, None, 0
+    queue, refused, crash = new_queue(), 0, None
     arrivals = poisson(rate, seconds, seed=seed)
     samples: list[tuple[float, int]] = []
     url = broker_url(broker)
-    with ready_workers(start, MODULE, url, "at least once", queue, count=workers) as group:
+    with start(MODULE, url, "at least once", queue, count=workers, ready="ready") as group:
         zero, place = time.monotonic(), 0
-        while (now := time.monotonic() - zero) < seconds + drain:
+        while (now := time.monotonic() - zero) < seconds + drain or place < len(arrivals):
             while place < len(arrivals) and arrivals[place] <= now:
                 if broker.llen(queue) >= room:
                     refused += 1
@@ -203,20 +193,31 @@ def watch(
                 group.kill(0)
                 group.wait(0)
                 crash = time.monotonic() - zero
-                taken = take_back(broker, queue, "0")
+                take_back(broker, queue, "0")
             samples.append((now, broker.llen(queue)))
             time.sleep(0.005)
     steps = steps_of(broker, queue)
     times, lengths = np.array(samples).T
     waits = np.array([step.begun - step.pushed for step in steps])
-    return Run(times, lengths, steps, len(arrivals), refused, crash, taken, waits)
+    return Run(times, lengths, steps, len(arrivals), refused, crash, waits)
 
 
 def with_limits(broker: redis.Redis, start: Start, limits: Sequence[int | None]) -> list[Run]:
-    """`watch` one worker for each limit of its queue, side by side; no time to drain."""
-    with ThreadPoolExecutor() as pool:
-        runs = [pool.submit(watch, broker, start, workers=1, limit=n, drain=0.1) for n in limits]
-    return [run.result() for run in runs]
+    """`watch` one worker for each limit of its queue, side by side; no time to drain.
+
+    In a bounded queue a job waits for `limit` others and the one in work. Where one waited three
+    times as long as these take, the worker itself stood still, and all are watched again, at most
+    three times.
+    """
+    job = 0.02
+    how = {"workers": 1, "job": job, "drain": 0.1}
+    for _ in range(3):
+        with ThreadPoolExecutor() as pool:
+            runs = list(pool.map(lambda n: watch(broker, start, limit=n, **how), limits))
+        longest = [3 * (n + 1) * job if n else np.inf for n in limits]
+        if all(run.waits.max(initial=0) < most for run, most in zip(runs, longest)):
+            break
+    return runs
 
 
 def heard(broker: redis.Redis, channel: str, act: Callable[[], object]) -> int:
@@ -285,7 +286,7 @@ def crash_test(broker: redis.Redis, start: Start, way: str) -> Crash:
 def _crash_test(broker: redis.Redis, start: Start, way: str, queue: str) -> Crash:
     if way == "stream":
         broker.xgroup_create(queue, GROUP, mkstream=True)
-    with ready_workers(start, MODULE, broker_url(broker), way, queue, count=3) as group:
+    with start(MODULE, broker_url(broker), way, queue, count=3, ready="ready") as group:
         for number in range(ORDERS):
             _send(broker, way, queue, Job(number, 0.01, KILLED.get(number, "")))
         kills = kill_held(broker, queue, group)
@@ -314,11 +315,9 @@ def held(broker: redis.Redis, queue: str) -> dict[str, object]:
 
     Kept for `crash_of` as well. QueueError when none comes in half a minute.
     """
-    found = broker.blpop([f"{queue}:held"], timeout=PATIENCE)
-    if found is None:
-        raise QueueError(f"No worker of {queue} came to its stalling job in {PATIENCE:g} s.")
-    broker.rpush(f"{queue}:killed", found[1])
-    return json.loads(found[1])
+    # Looked at again and again: a client waits for one answer no longer than its own time-out.
+    until(lambda: broker.llen(f"{queue}:held") > 0, f"a worker of {queue} came to its stalling job")
+    return json.loads(broker.lmove(f"{queue}:held", f"{queue}:killed", "LEFT", "RIGHT"))
 
 
 def crash_of(
@@ -335,12 +334,12 @@ def crash_of(
     return Crash(name, charged, tuple(sorted([*steps, *killed], key=lambda s: s.begun)), kills)
 
 
-def until(condition: Callable[[], bool], what: str, *, patience: float = PATIENCE) -> None:
-    """Wait until the condition holds; QueueError says what did not happen in `patience` s."""
-    end = time.monotonic() + patience
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until the condition holds; QueueError says what did not happen in PATIENCE s."""
+    end = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > end:
-            raise QueueError(f"In {patience:g} s it did not come to this: {what}.")
+            raise QueueError(f"In {PATIENCE:g} s it did not come to this: {what}.")
         time.sleep(0.01)
 
 

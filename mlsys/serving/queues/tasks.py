@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import redis
 
-from mlsys.serving.queues.runs import KILLED, Start, held, ready_workers
+from mlsys.serving.queues.runs import KILLED, Start, held
 from mlsys.serving.queues.worker import parse, work
 
 BROKER = "MLSYS_QUEUE_BROKER"  # the variable that tells a worker where the broker is
@@ -29,7 +29,7 @@ def library_worker(
 ) -> AbstractContextManager[Any]:
     """A library's own worker process for the broker at `url`, when it has printed `ready`."""
     env = {BROKER: url, "REMAP_SIGTERM": "SIGQUIT"}  # Celery's: stop at once
-    return ready_workers(start, module, *args, ready=ready, env=env)
+    return start(module, *args, ready=ready, env=env)
 
 
 def charge(url: str, queue: str, job: str) -> None:

@@ -168,7 +168,8 @@ def main(argv: list[str]) -> None:
         raise SystemExit(f"Write: URL WAY QUEUE[,QUEUE...]; a way is one of {', '.join(WAYS)}.")
     url, way, queues = argv
     me = os.environ.get("WORKER", "0")
-    kv = redis.Redis.from_url(url, decode_responses=True)
+    # However long the broker takes: a worker that gave up would look like one that was killed.
+    kv = redis.Redis.from_url(url, decode_responses=True, socket_timeout=None)
     kv.ping()
     threads = [
         threading.Thread(target=serve, args=(kv, way, queue, me), daemon=True)
@@ -178,8 +179,9 @@ def main(argv: list[str]) -> None:
         thread.start()
     signal.signal(signal.SIGTERM, lambda *_: STOPPING.set())
     print("ready", flush=True)
-    while not STOPPING.wait(1.0):  # in pieces, so that Windows hears a signal
-        pass
+    # Not STOPPING.wait: a signal that came while that holds its lock would wait for it for ever.
+    while not STOPPING.is_set():
+        time.sleep(0.05)
     for thread in threads:
         thread.join(5.0)
 

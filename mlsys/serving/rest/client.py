@@ -205,12 +205,20 @@ def rate(
 ) -> float:
     """Requests answered a second, with so many clients that open a connection for each request.
 
-    The server must answer at /health; it is waited for.
+    The best of two tries, or of up to five until the two best are alike: another program can only
+    take speed away. The server must answer at /health; it is waited for.
     """
-    wait_until(f"{server.url}/health", 200, seconds=60)
+    wait_until(f"{server.url}/health", 200)
     more = {} if body is None else {"method": "POST", "body": body}
     target = Request(server.url + path, keep_alive=False, **more)
-    return run_now(closed_loop(target, clients=clients, seconds=seconds, warm=4)).achieved
+    tries: list[float] = []
+    for _ in range(5):
+        load = run_now(closed_loop(target, clients=clients, seconds=seconds, warm=4))
+        tries.append(load.achieved)
+        best, *others = sorted(tries, reverse=True)
+        if others and others[0] > 0.8 * best:
+            break
+    return best
 
 
 def rates_by_workers(
@@ -220,7 +228,7 @@ def rates_by_workers(
     seconds: float,
 ) -> dict[str, dict[int, float]]:
     """`rate` for each kind (path, body) at each number of workers, which are added as it runs."""
-    wait_until(f"{server.url}/health", 200, seconds=60)
+    wait_until(f"{server.url}/health", 200)
     rates: dict[str, dict[int, float]] = {kind: {} for kind in kinds}
     for count in counts:
         while count > len(server.pids):

@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
 import schemathesis
-from flask import Flask
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -66,13 +66,13 @@ class Contract:
 
 
 def contract(
-    app: Flask,
+    app: Any,
     document: Mapping[str, Any],
     *,
     headers: Mapping[str, str] | None = None,
     examples: int = EXAMPLES,
 ) -> Contract:
-    """Test a WSGI application against a document, with so many requests of each sort.
+    """Test an application, WSGI or ASGI, against a document: so many requests of each sort.
 
     The same requests each time. Raises ValueError when the document is none or names no operation.
     """
@@ -155,12 +155,13 @@ def _note(rows: dict, label: str, finding: str, status: object, case: Any) -> No
 
 
 @contextmanager
-def _quiet(app: Flask) -> Iterator[None]:
+def _quiet(app: Any) -> Iterator[None]:
     """No traceback for each request that breaks the application, no folder beside the notebook."""
-    before, app.logger.disabled = app.logger.disabled, True
+    log = getattr(app, "logger", None) or getLogger("asyncio")  # Flask's own; ASGI raises to us
+    before, log.disabled = log.disabled, True
     set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "mlsys-hypothesis")
     try:
         yield
     finally:
-        app.logger.disabled = before
+        log.disabled = before
         set_hypothesis_home_dir(None)

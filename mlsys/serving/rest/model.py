@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from operator import mul
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +30,22 @@ if TYPE_CHECKING:  # a service that only predicts need not wait for it
 PIXELS = 64
 DARKEST = 16
 MEMBERS = 30
+PICTURES = 70_000  # as many as MNIST has
+NUMBER = "[0-9]{1,9}"
 SMOOTH = 100.0  # ridge penalty, in squared grey levels
+
+PROBLEM_TYPE = "application/problem+json"
+PROBLEM = {
+    "title": "Problem",
+    "type": "object",
+    "required": ["title", "status", "detail"],
+    "properties": {
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
 
 
 @dataclass(frozen=True)
@@ -108,26 +125,35 @@ def _vote(member: Sequence[Sequence[float]], one: Sequence[float]) -> int:
     return scores.index(max(scores))
 
 
-# --- the services
+# --- the services: both keep the document that FastAPI makes of its declarations
 
 
 def flask_app() -> Any:
     """WSGI: POST /v1/predictions computes; GET /v1/pictures/{n}/prediction waits for a picture."""
     from flask import Flask, Response, request
+    from werkzeug.exceptions import HTTPException
 
     app, model, look_up = Flask("digits"), load(Path(os.environ["REST_MODEL"])), _look_up()
+    app.url_map.merge_slashes = False  # a path with two is another path, not a redirection
 
     @app.post("/v1/predictions")
     def predict() -> Any:
-        data = request.get_json(silent=True)
-        pixels = data.get("pixels") if isinstance(data, dict) else None
-        if wrong := complaint(pixels):
-            return {"title": "Unprocessable Content", "status": 422, "detail": wrong}, 422
-        return model.predict(pixels)
+        raw = request.get_data()
+        try:
+            data = json.loads(raw) if raw and request.is_json else None
+        except (ValueError, RecursionError):
+            return _problem(400, "The body is not JSON in UTF-8.")
+        if wrong := refusal(data):
+            return _problem(422, wrong)
+        return model.predict(data["pixels"])
 
-    @app.get("/v1/pictures/<int:n>/prediction")
-    def predict_stored(n: int) -> Any:
-        return model.predict(look_up(n))
+    @app.get("/v1/pictures/<n>/prediction")
+    def predict_stored(n: str) -> Any:
+        if not re.fullmatch(NUMBER, n):
+            return _problem(422, "The number of a picture has 1 to 9 digits.")
+        if int(n) >= PICTURES:
+            return _problem(404, f"There are {PICTURES:,} pictures, from 0.")
+        return model.predict(look_up(int(n)))
 
     @app.get("/health")
     def health() -> Any:
@@ -137,6 +163,12 @@ def flask_app() -> Any:
     def crash() -> Any:
         password = "correct horse battery staple"  # what a traceback shows to strangers
         raise RuntimeError(f"cannot reach the store with {len(password)} letters")
+
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> Any:
+        said, status, headers = _problem(error.code or 500, error.name)
+        allowed = [(name, value) for name, value in error.get_headers() if name == "Allow"]
+        return said, status, [*headers.items(), *allowed]
 
     @app.after_request
     def sign(response: Response) -> Response:
@@ -149,36 +181,82 @@ def flask_app() -> Any:
 def fastapi_app() -> Any:
     """ASGI: the same service; what is declared is validated and documented."""
     from fastapi import FastAPI, Response
+    from fastapi import Path as InPath
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
     from pydantic import BaseModel, Field
+    from starlette.exceptions import HTTPException
 
     model, look_up = load(Path(os.environ["REST_MODEL"])), _look_up()
     app = FastAPI(title="Digits", version="1.0.0")
 
     grey = Annotated[float, Field(ge=0, le=DARKEST, strict=True)]
+    number = Annotated[str, InPath(pattern=f"^{NUMBER}$")]
 
     class Picture(BaseModel, extra="forbid"):
         pixels: list[grey] = Field(min_length=PIXELS, max_length=PIXELS)
 
+    class Prediction(BaseModel):
+        digit: int = Field(ge=0, le=9)
+        share: float = Field(gt=0, le=1)
+        version: str
+
     # "def", not "async def": a thread computes or waits, and the event loop stays free.
-    def predict(picture: Picture, response: Response) -> dict:
+    def predict(picture: Picture, response: Response) -> Prediction:
         response.headers["X-Worker"] = str(os.getpid())
         return model.predict(picture.pixels)
 
-    def predict_stored(n: int, response: Response) -> dict:
+    def predict_stored(n: number, response: Response) -> Prediction:
         response.headers["X-Worker"] = str(os.getpid())
-        return model.predict(look_up(n))
+        if int(n) >= PICTURES:
+            raise HTTPException(404, f"There are {PICTURES:,} pictures, from 0.")
+        return model.predict(look_up(int(n)))
 
     # Annotations of a local class are text here (see the first import): given as they are.
-    predict.__annotations__.update(picture=Picture, response=Response, **{"return": dict})
-    predict_stored.__annotations__.update(n=int, response=Response, **{"return": dict})
-    app.post("/v1/predictions")(predict)
-    app.get("/v1/pictures/{n}/prediction")(predict_stored)
+    given = {"response": Response, "return": Prediction}
+    predict.__annotations__.update(picture=Picture, **given)
+    predict_stored.__annotations__.update(n=number, **given)
+    app.post("/v1/predictions", responses=_declared(400, 422))(predict)
+    app.get("/v1/pictures/{n}/prediction", responses=_declared(404, 422))(predict_stored)
 
     @app.get("/health")
     def health() -> dict:
         return {"version": model.version}
 
+    @app.exception_handler(HTTPException)
+    async def refuse(_: Any, error: HTTPException) -> Any:
+        said, status, headers = _problem(error.status_code, str(error.detail))
+        return JSONResponse(said, status, {**(error.headers or {}), **headers})
+
+    @app.exception_handler(RequestValidationError)
+    async def explain(_: Any, error: RequestValidationError) -> Any:
+        first = error.errors()[0]
+        status = 400 if first["type"] == "json_invalid" else 422
+        detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        said, status, headers = _problem(status, ascii(detail)[1:-1][:200])
+        return JSONResponse(said, status, headers)
+
     return app
+
+
+def _problem(status: int, detail: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Every refusal of both services (RFC 9457): body, status and headers."""
+    said = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return said, status, {"Content-Type": PROBLEM_TYPE}
+
+
+def _declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {PROBLEM_TYPE: {"schema": PROBLEM}}
+    return {n: {"description": HTTPStatus(n).phrase, "content": content} for n in statuses}
+
+
+def refusal(data: object) -> str | None:
+    """What is wrong with the body of a prediction, as a sentence; None when nothing is."""
+    if not isinstance(data, dict):
+        return "Send JSON, and say so: an object with pixels."
+    if set(data) - {"pixels"}:
+        return "There is pixels, and nothing else."
+    return complaint(data.get("pixels"))
 
 
 def complaint(pixels: object) -> str | None:

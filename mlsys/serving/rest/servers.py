@@ -71,8 +71,7 @@ class WebServer:
         if self.workers == 1 and self.kind != "gunicorn":
             return (own,)
         try:
-            family = psutil.Process(own).children()
-            return tuple(p.pid for p in family if "resource_tracker" not in " ".join(p.cmdline()))
+            return tuple(p.pid for p in psutil.Process(own).children() if _serves(p))
         except psutil.Error:
             return ()
 
@@ -89,12 +88,26 @@ class WebServer:
         return before + 1
 
     def kill_worker(self) -> int:
-        """`kill -9` one of the processes that answer, and return its id."""
+        """`kill -9` one of the processes that answer, and return its id when it is dead."""
         pids = self.pids
         if not pids:
             raise ServerError("There is no worker left to kill.")
-        psutil.Process(pids[0]).kill()
-        return pids[0]
+        victim = psutil.Process(pids[0])
+        victim.kill()
+        end = time.monotonic() + DEADLINE
+        while _serves(victim):
+            if time.monotonic() > end:
+                raise ServerError(f"Worker {victim.pid} outlived `kill -9`.")
+            time.sleep(POLL_S)
+        return victim.pid
+
+
+def _serves(member: psutil.Process) -> bool:
+    """Alive, and not the tracker of resources that multiprocessing starts beside its workers."""
+    try:
+        return "resource_tracker" not in " ".join(member.cmdline())
+    except psutil.Error:  # gone, or dead and not yet buried
+        return False
 
 
 @contextmanager
@@ -247,7 +260,7 @@ def _uvicorn(app: Any) -> Iterator[str]:
         thread.join(5)
 
 
-def wait_until(url: str, status: int, *, seconds: float = 10.0) -> float:
+def wait_until(url: str, status: int, *, seconds: float = DEADLINE) -> float:
     """Ask this address again and again until it answers with `status`; the seconds that it took.
 
     Raises ServerError when it has not by then.

@@ -260,7 +260,7 @@ class PostgresStore:
             return self._idle.get_nowait()
         options = "-c statement_timeout=5000"
         return psycopg.connect(
-            self.url, autocommit=True, connect_timeout=3, row_factory=dict_row, options=options
+            self.url, autocommit=True, connect_timeout=5, row_factory=dict_row, options=options
         )
 
     def _give_back(self, db: psycopg.Connection) -> None:

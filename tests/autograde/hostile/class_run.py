@@ -17,6 +17,7 @@ import shapes
 
 from autograde.sandbox import kernel
 
+HONEST_SECONDS = 30
 CONFIG = """
 c = get_config()
 c.CourseDirectory.course_id = "hostile"
@@ -103,12 +104,14 @@ def main(settings: dict) -> dict:
         sibling.write_text(secrets["sibling"])
     before = settings["snapshot"] and snapshot(course)
     by_seconds: dict[int, list[str]] = {settings["seconds"]: list(shapes.SHAPES)}
-    for name, student in {**honest, **hostile}.items():
-        by_seconds.setdefault(student.seconds(settings["seconds"]), []).append(name)
+    for students, usual in ((honest, HONEST_SECONDS), (hostile, settings["seconds"])):
+        for name, student in students.items():
+            by_seconds.setdefault(student.seconds(usual), []).append(name)
     rows = []
     for seconds, names in by_seconds.items():
         limit_cells(course, seconds)
         rows += grade_class(course, "hw", sorted(names), jobs=settings["jobs"], feedback=False)
+    limit_cells(course, HONEST_SECONDS)
     grade_class(course, "open", jobs=1, feedback=False)
     gc.collect()
     return {

@@ -15,15 +15,13 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
-from autograde.protect.codec import CodecError, Limits, decode, encode
-
-SMALL = Limits(size=1_000_000, depth=50, nodes=10_000)
-
 
 def seeds() -> list[bytes]:
     """Honest messages of each kind, from which mutation starts."""
     import numpy as np
     import pandas as pd
+
+    from autograde.protect.codec import encode
 
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", None], "c": pd.Categorical(["u", "v"])})
     values = [
@@ -37,8 +35,10 @@ def seeds() -> list[bytes]:
 
 def check(message: bytes) -> None:
     """One message; raises for a finding."""
+    from autograde.protect.codec import CodecError, Limits, decode, encode
+
     try:
-        value = decode(message, limits=SMALL)
+        value = decode(message, limits=Limits(size=1_000_000, depth=50, nodes=10_000))
         again = encode(value)
     except CodecError:
         return
@@ -49,6 +49,7 @@ def check(message: bytes) -> None:
 def main() -> None:
     import atheris
 
+    # Only what is imported here for the first time is instrumented, so nothing above imports it.
     with atheris.instrument_imports(include=["autograde.protect"]):
         from autograde.protect import codec, tables  # noqa: F401
 

@@ -18,7 +18,7 @@ from autograde.sandbox.layers import open_way, python_folders
 REPOSITORY = Path(__file__).parents[3]
 MOST_MEMORY, MOST_PROCESSES = 9_000_000_000, 700
 _LIMITS = {
-    resource.RLIMIT_CPU: 200,
+    resource.RLIMIT_CPU: 600,
     resource.RLIMIT_FSIZE: 2_000_000_000,
     resource.RLIMIT_NOFILE: 2000,
     resource.RLIMIT_NPROC: MOST_PROCESSES,

@@ -31,7 +31,9 @@ class Submission:
         return {f"test_{name}": float(worth.get(name, 0)) for name in POINTS}
 
     def seconds(self, usual: int) -> int:
-        """What each cell may take: an honest cell that imports much must not depend on the load."""
+        """What each cell may take. Who has the same is graded together: the honest, whose scores
+        must not depend on the load, and attacks on others that end by themselves.
+        """
         return int(self.header.get("Seconds", usual))
 
     def gains_in_process(self) -> set[str]:

@@ -32,7 +32,7 @@ pytestmark = [
     ),
 ]
 HONEST, HOSTILE = reading.all_of("honest"), reading.all_of("submissions")
-GUARD_SECONDS = 400  # of a run that takes one of them, or less, on a calm machine
+GUARD_SECONDS = 900  # of a run that takes two minutes on a calm machine
 PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/run/lock")
 
 

@@ -2,11 +2,13 @@
 
 import base64
 import datetime as dt
+import importlib.util
 import pickle
 from collections import Counter, OrderedDict, deque, namedtuple
 from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,6 +21,12 @@ from hypothesis.extra import numpy as hnp
 
 from autograde.protect.codec import CodecError, Limits, decode, encode
 
+_spec = importlib.util.spec_from_file_location(
+    "fuzz_codec", Path(__file__).parents[1] / "hostile" / "fuzz_codec.py"
+)
+fuzz_codec = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fuzz_codec)
+SEEDS = fuzz_codec.seeds()
 SCALARS = (
     st.none()
     | st.booleans()
@@ -305,3 +313,14 @@ def test_limits_hold_on_both_sides():
             decode(encode(value), limits=small)
     with pytest.raises(CodecError):
         decode(b"\x91" * 100_000 + b"\x00")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_what_the_fuzzer_begins_with_keeps_its_promise_when_bytes_change(data):
+    """`hostile/fuzz_codec.py` is run by hand: this keeps its check and its seeds alive."""
+    message = bytearray(data.draw(st.sampled_from(SEEDS)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, len(message) - 1))
+        message[place] = data.draw(st.integers(0, 255))
+    fuzz_codec.check(bytes(message))

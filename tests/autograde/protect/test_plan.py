@@ -84,6 +84,15 @@ LINTED = {
     "assert Money(3).equals(Money(3))": ("weak", "the student's own method 'equals'"),
     "assert Money(3) == Money(3)": ("weak", "__eq__"),
     "model.fit(X)\nassert model.score(X_test, y_test) > .9": ("weak", "y_test"),
+    "assert model.score(X, y) > 0.9": ("weak", "'score' is the judge. Compute the score here"),
+    "m = Money(3)\nassert m.score(X, y) > 0.9": ("weak", "'score' is the judge"),
+    "got = model.score(X, y)\nassert .5 < got": ("weak", "'score' is the judge"),
+    "ok = Money(3).equals(Money(4))\nassert not ok": ("weak", "'equals' is the judge"),
+    "if not model.is_valid():\n    raise AssertionError": ("weak", "'is_valid' is the judge"),
+    "assert X and model.is_valid()": ("weak", "'is_valid' is the judge"),
+    "assert X is not None and not err(x) >= 3": ("weak", "assert err(x) < 3"),
+    "if err(x) > 3:\n    raise ValueError(x)": ("weak", "assert err(x) <= 3"),
+    "model.evaluate(X, labels_test)": ("weak", "labels_test"),
     "class Sub(Money): pass": ("refused", "subclasses"),
     "import pickle\nm = pickle.load(open('m.pkl', 'rb'))": ("refused", "unpickles"),
     "assert err.__code__.co_argcount == 1": ("refused", "inspect.signature"),
@@ -92,6 +101,10 @@ LINTED = {
     ),
     "for i in range(100_000):\n    assert err(i) == i": ("slow", "100,000 calls"),
     "assert all(err(i) == i for i in range(50_000))": ("slow", "50,000 calls"),
+    "n = 60_000\nfor i in range(n):\n    err(i)": ("slow", "60,000 calls"),
+    "import numpy as np\nfor i in np.arange(70_000):\n    err(i)": ("slow", "70,000 calls"),
+    "while True:\n    if err(1):\n        break": ("slow", "Loop over a range"),
+    "import itertools\nfor i in itertools.count():\n    err(i)": ("slow", "Loop over a range"),
     "xs = [2, 1]\nmodel.order(xs)\nassert xs == [1, 2]": ("changed", "write_back"),
     "import matplotlib.pyplot as plt\nassert plt.gcf().axes": ("refused", "return the Axes"),
     "import sys, io\nsys.stdin = io.StringIO('3')": ("changed", "patch"),
@@ -116,7 +129,9 @@ def test_lint_is_silent_on_good_tests():
     good = (
         "import numpy as np\ngot = err(3)\nassert isinstance(got, int) and got == 3\n"
         "assert abs(err(2) - 2) <= 1e-6\nfor i in range(100):\n    assert err(i) == i\n"
-        "pred = model.predict(X)\nassert (pred == y_test).mean() >= .9"
+        "pred = model.predict(X)\nassert (pred == y_test).mean() >= .9\n"
+        "n = 10\nwhile True:\n    n += 1\n    if err(n) > 20:\n        break\n"
+        "if got > 5:\n    print(got)\nfor n in range(10):\n    assert err(n) == n"
     )
     assert lint(new_notebook(cells=[cell(SOLUTION, "s", **ANSWER), cell(good, "t", **TEST)])) == []
 

@@ -2,7 +2,6 @@
 # ruff: noqa
 # Earns: mean=2 scale=2 Stack=3 totals=2 model=2 words=3 initials=2
 # Base: full
-# Seconds: 30
 
 # %%
 import matplotlib.pyplot as plt

@@ -1,5 +1,6 @@
 # Leaves a daemon that forks twice, leads a session and ignores all signals.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import os, signal, time

@@ -1,5 +1,6 @@
 # Deletes siblings, the release, the sources and what stands around its folder.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import os, shutil

@@ -1,5 +1,6 @@
 # Reads the environment, memory and open files of every process in /proc.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import os

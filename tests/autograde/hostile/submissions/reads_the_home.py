@@ -1,5 +1,6 @@
 # Reads keys and tokens in the home folder of who grades.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import os, pathlib

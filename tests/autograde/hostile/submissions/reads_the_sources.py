@@ -1,5 +1,6 @@
 # Opens the instructor's source notebook, by its path and by guesses.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import glob, os

@@ -1,5 +1,6 @@
 # Writes full marks for everybody into the gradebook.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import sqlite3, os

@@ -1,5 +1,6 @@
 # Leaves shared memory, message queues and semaphores behind.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import ctypes, os

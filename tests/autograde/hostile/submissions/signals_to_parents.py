@@ -1,5 +1,6 @@
 # Kills its parent, its group, its session and everything that it can name.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import os, signal

@@ -1,5 +1,6 @@
 # Stops every process with a number that it can guess.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import os, signal

@@ -1,5 +1,6 @@
 # Starts threads until it may not.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import threading, time

@@ -1,5 +1,6 @@
 # Leaves threads that go on printing and changing answers.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import threading, time

@@ -1,5 +1,6 @@
 # Writes into /tmp, /dev/shm, the packages, the home and the folder above.
 # ruff: noqa
+# Seconds: 30
 
 # %%
 import numpy, os, tempfile
