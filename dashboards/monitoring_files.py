@@ -82,6 +82,7 @@ def of_files(
     shared = [name for name in columns if name in current]
     checks = Checks(TableCheck(extra_columns=True), quality.suggest(reference[columns]).columns)
     findings = tuple(quality.check(current[shared], checks))
+    why += [f"Not judged: {sentence}" for sentence in report.unread.values()]
     seen = Seen(source, reference, current, report, findings, not_shown=tuple(why))
     return _over_time(_performance(seen, roles), columns, roles)
 

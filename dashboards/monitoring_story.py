@@ -71,12 +71,18 @@ def verdict(seen: Seen) -> Answer:
     if seen.known is None:
         return Answer(
             "fine",
-            f"Nothing drifted: none of {total} columns moved by more than chance and its floor.",
+            f"Nothing drifted: none of {total} columns moved by more than chance and its floor."
+            f"{_unjudged(seen)}",
             "Without labels nobody knows whether the model is still right.",
         )
     kept = f"accuracy {_held(seen)}"
     return Answer("fine", f"Nothing to do: none of {total} columns drifted, and {kept}.",
                   _alerts(seen))  # fmt: skip
+
+
+def _unjudged(seen: Seen) -> str:
+    unread = len(seen.report.unread)
+    return f" {unread} more could not be judged." if unread else ""
 
 
 def _fell(seen: Seen) -> str:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import typer
 
 from mlsys.lesson_text import KEPT_CELL_METADATA, KERNEL, SLUG, looks_random
-from mlsys.place import PlaceError, find_lessons, find_root, stop
+from mlsys.place import PlaceError, all_lessons, find_lessons, find_root, stop
 
 LONGEST_LINE = 79
 LONGEST_CELL = 25
@@ -25,6 +26,8 @@ SELF_CHECKS = 3
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "{")
 EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\u2b50\u2b55\ufe0f]")
 PROSE_CODE = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$", re.DOTALL)
+LINK = re.compile(r"\]\(\s*<?([^\s()<>]+)")
+AFTER = re.compile(r"\bAfter:(.*?)(?:\.\s|\.?\*|\.?$)", re.MULTILINE)
 CONTROLS = re.compile(
     r"\b(interact|interactive|interactive_output|observe|\w*Slider|Dropdown|ToggleButtons?"
     r"|RadioButtons|Select\w*|Checkbox|\w*Text)\("
@@ -261,6 +264,38 @@ def head_and_closing_card(lesson: Lesson) -> Iterator[tuple[str, str]]:
         yield "", f"the closing card has {opened} questions that open; it needs {SELF_CHECKS}"
 
 
+def links_that_lead_somewhere(lesson: Lesson) -> Iterator[tuple[str, str]]:
+    """A relative link's target is there; the lessons that this one comes after are linked.
+
+    Students get the folder of lessons and nothing above it, so a target lies inside.
+    """
+    course = _course(lesson.path)
+    for cell in lesson.prose():
+        for target in LINK.findall(PROSE_CODE.sub(" ", cell["source"])):
+            name = unquote(target.partition("#")[0])
+            if not name or re.match(r"[a-z][a-z0-9+.-]*:", name, re.IGNORECASE):
+                continue  # a place on this page, an address, an attachment
+            there = (lesson.path.parent / name).resolve()
+            if not there.is_relative_to(course) or not there.is_file():
+                yield (
+                    _id(cell),
+                    f"a link to {name}, which is not there from here",
+                )
+    others = {path.stem.partition("_")[0]: path for path in all_lessons(course)}
+    for cell in lesson.cells[:1]:
+        for said in AFTER.findall(cell["source"]):
+            linked = {Path(unquote(each)).name.partition("#")[0] for each in LINK.findall(said)}
+            for number in re.findall(r"(?<![\w.])\d\d(?!\w)", re.sub(r"\]\([^)]*\)", "]", said)):
+                if number in others and others[number].name not in linked:
+                    yield _id(cell), f"comes after {number} and does not link it"
+
+
+def _course(path: Path) -> Path:
+    """The folder `notebooks` that a lesson lies in; a lesson elsewhere has its own folder."""
+    above = path.resolve().parents
+    return next((folder for folder in above if folder.name == "notebooks"), above[0])
+
+
 def code_that_parses(lesson: Lesson) -> Iterator[tuple[str, str]]:
     """Each code cell is Python (top-level await allowed); magics are passed over."""
     for cell in lesson.code():
@@ -282,6 +317,7 @@ RULES: tuple[Rule, ...] = (
     short_lines_and_cells,
     nothing_that_hangs_or_reaches_out,
     plain_prose,
+    links_that_lead_somewhere,
 )
 
 

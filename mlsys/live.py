@@ -1,8 +1,9 @@
 """A picture in a lesson that changes while code runs.
 
-It is an `ipywidgets.HTML`, which every notebook shows; plotly's own widget sends 5 MB of
-JavaScript to each page, keeps them in each file, and JupyterLab drew it empty. What the picture is
-made of is a `figures.py`'s.
+It is an `ipywidgets.HTML`, which every notebook shows at once. A plotly `FigureWidget` (7.1) brings
+5 MB of JavaScript of its own, to the page and into the saved file, and may stay empty: its data
+come in a later message, which a view that is already there does not draw. What the picture is made
+of is left to the `figures.py` beside each engine.
 """
 
 from __future__ import annotations

@@ -171,6 +171,60 @@ def test_what_an_editor_leaves_has_a_finding(tmp_path, change, says):
     assert any(says in said for said in raw(tmp_path, change))
 
 
+@pytest.fixture
+def in_a_course(tmp_path):
+    """Findings of lesson 12 about its links; 09 lies beside it, 35 in another folder."""
+    notebooks = tmp_path / "notebooks"
+    (tmp_path / "README.md").write_text("not handed out", encoding="utf-8")
+    for place in ("d_networks/09_sockets.ipynb", "g_operate/35_drift.ipynb"):
+        (notebooks / place).parent.mkdir(parents=True)
+        (tmp_path / "lesson.py").write_text(GOOD, encoding="utf-8")
+        to_notebook(tmp_path / "lesson.py", notebooks / place)
+
+    def of(head, body="Plain."):
+        text = GOOD.replace("*About 30 minutes.*", f"*About 30 minutes. {head}*\n#\n# {body}")
+        (tmp_path / "lesson.py").write_text(text, encoding="utf-8")
+        to_notebook(tmp_path / "lesson.py", notebooks / "d_networks/12_async.ipynb")
+        return [finding.says for finding in lint(notebooks / "d_networks/12_async.ipynb")]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "head, says",
+    [
+        ("After: 09, 35. Covers: 35 things.", ["09", "35"]),
+        ("After: lesson 09 (sockets), what 10 said", ["09"]),
+        ("After: [09](09_sockets.ipynb), 35. Covers: much.", ["35"]),
+        ("After: [09](../g_operate/35_drift.ipynb). Covers: much.", ["09"]),
+        ("After: [09](09_sockets.ipynb), [35](../g_operate/35_drift.ipynb).", []),
+        ("After: 17, 120. See 09.", []),
+        ("After: nothing, start here.", []),
+    ],
+)
+def test_a_lesson_links_the_lessons_it_comes_after_if_they_exist(in_a_course, head, says):
+    assert in_a_course(head) == [f"comes after {number} and does not link it" for number in says]
+
+
+@pytest.mark.parametrize(
+    "link, kept",
+    [
+        ("[a](09_sockets.ipynb)", True),
+        ("[a](../g_operate/35_drift.ipynb#how-slow)", True),
+        ("[a](https://example.org/x.ipynb) [b](#here) ![c](attachment:c.png)", True),
+        ("`d[0](x)` and $f[1](x)$", True),
+        ("[a](10_threads.ipynb)", False),
+        ("[a](35_drift.ipynb)", False),
+        ("[a](../d_networks)", False),
+        ("[a](../../README.md)", False),
+        ("![a picture](picture.png)", False),
+    ],
+)
+def test_a_link_leads_to_a_file_that_students_get_too(in_a_course, link, kept):
+    found = in_a_course("", link)
+    assert found == [] if kept else ["which is not there" in says for says in found] == [True]
+
+
 def test_a_file_that_is_no_notebook_is_one_finding(tmp_path):
     (tmp_path / "x.ipynb").write_text("[1]", encoding="utf-8")
     (finding,) = lint(tmp_path / "x.ipynb")

@@ -2,8 +2,8 @@
 
 Where each label was counted the cells are exact. Where a profile dropped labels (`slack`) each
 count is known between bounds; the cells then hold what makes the two columns most alike, so that
-every statistic of them is at most too small and every p-value at most too large. What only one side
-has is judged on the profiles' `label_sample`, whose counts are exact at any number of labels.
+changes of shares are rather too small and their p-values too large. What only one side has is
+judged on the profiles' `label_sample`, whose counts are exact at any number of labels.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from mlsys.monitoring.label_sample import Counted, label_hashes
+from mlsys.monitoring.label_sample import Counted, counted, label_hashes
 from mlsys.monitoring.profile_kernels import KEPT
+from mlsys.monitoring.profiles import ColumnProfile
 from mlsys.monitoring.unseen import absent_p_value, absent_share
 
 REST = "(all others)"
@@ -28,8 +29,8 @@ class Labels:
 
     count: int
     counts: Mapping[str, int]
-    slack: int
-    sample: Counted | None
+    slack: int = 0
+    profile: ColumnProfile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,11 @@ class Absent:
 
 
 def table(a: Labels, b: Labels) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(labels, the reference's counts, the current ones)."""
+    """(labels, the reference's counts, the current ones); between bounds the last label is `REST`.
+
+    What is left for `REST` depends on which labels either side happened to keep, so it is no cell
+    to test.
+    """
     labels = list({**a.counts, **b.counts})
     p, q = (
         np.fromiter((one.counts.get(label, 0) for label in labels), float, len(labels))
@@ -88,12 +93,12 @@ def absent(a: Labels, b: Labels, p: np.ndarray, q: np.ndarray) -> Absent | None:
     if not (a.slack or b.slack):
         new = float(q[p == 0].sum()) / m
         return Absent(new, absent_share(p + q, n, m), *_both_ways(p, q, n, m))
-    if a.sample is None or b.sample is None:
+    samples = [one.profile.sample if one.profile else counted(one.counts) for one in (a, b)]
+    if None in samples:
         return None
-    reach = min(_reach(a.sample), _reach(b.sample))
-    hashes = np.union1d(a.sample[0], b.sample[0])
-    hashes = hashes[hashes <= reach]
-    p, q = (_at(hashes, one) for one in (a.sample, b.sample))
+    hashes = np.union1d(samples[0][0], samples[1][0])
+    hashes = hashes[hashes <= min(map(_reach, samples))]
+    p, q = (_at(hashes, one) for one in samples)
     # Labels that both count one by one are seen; the sample speaks for the rows of the others.
     shared = [label for label in b.counts if label in a.counts]
     rest = 1 - sum(b.counts[label] for label in shared) / m

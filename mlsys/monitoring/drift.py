@@ -51,8 +51,8 @@ class Move:
     tests of what is unseen, each at its part of the level.
 
     Texts are measured by `measured` (length, words, unknown words: see `text_measures`), whichever
-    moved most surely; all else is of that, and n and m are the texts compared. `means`: of numbers
-    and texts, before and now. `missing`: shares without a finite value, before and now, and
+    moved most surely; all else is of that, `means` before and now too, and n and m are the texts
+    compared. `missing`: shares without a finite value, before and now, and
     `missing_p` their test. A `distance` of nan says that values cannot be judged. `exact` is False
     where histograms or bounds stood for rows, which makes `distance` at most too small.
     """
@@ -179,7 +179,7 @@ class _Side:
             self.profile, self.sorted = given, given.values
             self.rows, self.count, self.distinct = given.rows, given.count, given.distinct
             if given.kind == "category":
-                self.labels = cells.Labels(given.count, given.top, given.slack, given.sample)
+                self.labels = cells.Labels(given.count, given.top, given.slack, given)
             return
         self.rows = len(given.values)
         if given.kind == "text":
@@ -191,7 +191,7 @@ class _Side:
             present = np.flatnonzero(counts)
             self.count, self.distinct = int(counts.sum()), len(present)
             made = dict(zip([given.labels[i] for i in present.tolist()], counts[present].tolist()))
-            self.labels = cells.Labels(self.count, made, 0, None)
+            self.labels = cells.Labels(self.count, made)
             return
         self.sorted = np.array(given.values, dtype=np.float64)
         self.sorted.sort()  # NaN comes last, infinities at the ends
@@ -228,7 +228,7 @@ def _texts(a: _Side, b: _Side, missing: tuple[float, float], missing_p: float) -
         x, y = (np.sort(side[name].to_numpy(float)) for side in (before, now))
         moves.append(
             Move(a.given.name, "text", len(x), len(y), missing=missing, missing_p=missing_p,
-                 measured=name, **_exactly(x, y))
+                 measured=name, means=(float(x.mean()), float(y.mean())), **_exactly(x, y))
         )  # fmt: skip
     worst = min(moves, key=lambda one: (max(one.p_value, 1e-9), -one.distance))
     return replace(worst, p_value=min(1.0, len(moves) * worst.p_value))
@@ -237,29 +237,28 @@ def _texts(a: _Side, b: _Side, missing: tuple[float, float], missing_p: float) -
 def _categories(a: _Side, b: _Side) -> dict[str, Any]:
     labels, p, q = cells.table(a.labels, b.labels)
     n, m = a.count, b.count
+    spread = {"psi": psi(p, q), "jensen_shannon": jensen_shannon(p, q),
+              "hellinger": hellinger(p, q)}  # fmt: skip
     exact = not (a.labels.slack or b.labels.slack)
-    alone = None
+    if not exact:
+        p, q = p[:-1], q[:-1]
+    alone = None if exact and not cells.thin(p, q) else cells.absent(a.labels, b.labels, p, q)
     if exact:
         test = chi2_two_sample(p, q)
-        tests = [(test.p_value, 1.0)]
-        if cells.thin(p, q):
-            alone = cells.absent(a.labels, b.labels, p, q)
-            left = OF_UNSEEN if test.dof else 1.0
-            tests = [(test.p_value, 1 - left), (alone.new, left / 2), (alone.gone, left / 2)]
+        p_value, dof = test.p_value, test.dof
     else:
-        alone = cells.absent(a.labels, b.labels, p, q)
-        tests = [(cells.bounded_p_value(p, q, n, m), 1 - OF_UNSEEN * bool(alone))]
-        if alone:
-            tests += [(alone.new, OF_UNSEEN / 2), (alone.gone, OF_UNSEEN / 2)]
+        p_value, dof = cells.bounded_p_value(p, q, n, m), 1
+    # Where no label is frequent enough for shares, the whole level belongs to the other two.
+    part = (OF_UNSEEN if dof else 1.0) if alone else 0.0
+    tests = [(p_value, 1 - part)]
+    if alone:
+        tests += [(alone.new, part / 2), (alone.gone, part / 2)]
     apart = np.abs(p / n - q / m)
-    worst = int(apart.argmax())
+    worst = int(apart.argmax()) if len(apart) else 0
     new = np.where(p == 0, q, 0) if exact else np.zeros(1)
     return {
-        "distance": float(apart[worst]),
+        "distance": float(apart.max(initial=0.0)),
         "where": labels[worst],
-        "psi": psi(p, q),
-        "jensen_shannon": jensen_shannon(p, q),
-        "hellinger": hellinger(p, q),
         "p_value": _together(*tests),
         "exact": exact,
         "moved": float(apart.sum()) / 2,
@@ -267,6 +266,7 @@ def _categories(a: _Side, b: _Side) -> dict[str, Any]:
         "unseen": alone.share if alone else float(new.sum()) / m,
         "unseen_by_chance": alone.by_chance if alone else 0.0,
         "example": labels[int(new.argmax())] if new.any() else "",
+        **spread,
     }
 
 
@@ -279,10 +279,9 @@ def _exactly(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     distance, where, area = walk(x, y)
     edges = np.unique(x[(np.arange(1, DECILES) * len(x)) // DECILES])
     p, q = (_between(np.searchsorted(one, edges, side="right"), len(one)) for one in (x, y))
-    mean, spread = mean_and_std(x)
     over = (int(np.searchsorted(y, x[0])), len(y) - int(np.searchsorted(y, x[-1], side="right")))
-    return _numbers(distance, where, area, p, q, (len(x), len(y)), spread, over, (y[0], y[-1]),
-                    (mean, float(y.mean())))  # fmt: skip
+    return _numbers(distance, where, area, p, q, (len(x), len(y)), mean_and_std(x)[1], over,
+                    (y[0], y[-1]))  # fmt: skip
 
 
 def _by_bins(a: _Side, b: _Side) -> dict[str, Any]:
@@ -305,8 +304,7 @@ def _by_bins(a: _Side, b: _Side) -> dict[str, Any]:
     places = np.unique(np.searchsorted(up, wanted, side="left").clip(0, len(up) - 1))
     p, q = (_between(ends[places], side.count) for ends, side in ((up, one), (down, other)))
     made = _numbers(distance, float(one.grid.edges[where]), area, p, q, (one.count, other.count),
-                    one.std, rows_beyond(one, other), (other.low, other.high),
-                    (one.mean, other.mean))  # fmt: skip
+                    one.std, rows_beyond(one, other), (other.low, other.high))  # fmt: skip
     return {**made, "exact": False}
 
 
@@ -314,7 +312,7 @@ def _only(column: ColumnProfile) -> Profile:
     return Profile(column.rows, {column.name: column})
 
 
-def _numbers(distance, where, area, p, q, rows, spread, over, ends, means) -> dict[str, Any]:
+def _numbers(distance, where, area, p, q, rows, spread, over, ends) -> dict[str, Any]:
     """`over`: how many current rows lie below and above all of the reference; `ends`: the least and
     the largest current value."""
     n, m = rows
@@ -332,7 +330,6 @@ def _numbers(distance, where, area, p, q, rows, spread, over, ends, means) -> di
         "unseen": sum(over) / m,
         "unseen_by_chance": min(1.0, 2 / (n + 1)),
         "example": float(ends[over[1] >= over[0]]),
-        "means": (float(means[0]), float(means[1])),
     }
 
 

@@ -179,8 +179,7 @@ class _Categories:
         counts = counts[present]
         labels = [part.labels[code] for code in present.tolist()]
         most = profiles.TOP
-        new = sum(label not in self.top for label in labels)
-        if self.sample is None and len(self.top) + new > most:
+        if self.sample is None and len({*self.top, *labels}) > most:
             self.sample = counted(self.top)
         if self.sample is not None:
             self.sample = merge_counted(self.sample, (label_hashes(labels), counts))

@@ -211,7 +211,8 @@ def merge_columns(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
         dtype=a.dtype if a.dtype == b.dtype else f"{a.dtype} or {b.dtype}",
     )  # fmt: skip
     if a.kind == "category":
-        top, slack = bounded(_added(a.top, b.top), a.slack + b.slack)
+        both = {label: a.top.get(label, 0) + b.top.get(label, 0) for label in {**a.top, **b.top}}
+        top, slack = bounded(both, a.slack + b.slack)
         samples = [one.sample for one in (a, b) if slack]
         often = merge_counted(*samples)[1] if samples and all(samples) else None
         return replace(made, top=top, slack=slack, hash_counts=often)
@@ -278,13 +279,6 @@ def bounded(counts: dict[str, int], slack: int) -> tuple[dict[str, int], int]:
         counts = {label: n - cut for label, n in counts.items() if n > cut}
         slack += cut
     return counts, slack
-
-
-def _added(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
-    made = dict(a)
-    for label, n in b.items():
-        made[label] = made.get(label, 0) + n
-    return made
 
 
 def _moments(a: ColumnProfile, b: ColumnProfile) -> tuple[float, float]:

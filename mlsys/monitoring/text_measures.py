@@ -22,7 +22,7 @@ READ = 4_000  # characters of a text that are read for its words
 NAMES: Mapping[str, tuple[str, str]] = {  # a sentence's subject, and its unit
     "length": ("the texts' length", " characters"),
     "words": ("the texts' length", " words"),
-    "unknown": ("the share of words that the reference has not", ""),
+    "unknown": ("words that the reference has not", ""),
 }
 AXES: Mapping[str, str] = {  # a figure's x axis
     "length": "characters",

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import msgspec
 import pandas as pd
 
-from mlsys.monitoring.cells import REST
 from mlsys.monitoring.distances import ks_by_chance
 from mlsys.monitoring.drift import Move
 from mlsys.monitoring.text_measures import NAMES
@@ -120,8 +119,6 @@ def _of_categories(move: Move) -> str:
             f"{_share(move.moved)} of its rows would have to change their value to be spread as in "
             f"the reference{_chance(move.moved_by_chance)}"
         )
-    if move.where == REST:
-        return f"the share of rare values changed by {100 * move.distance:.1f} points"
     return f"the share of {move.where!r} changed by {100 * move.distance:.1f} points"
 
 
@@ -142,10 +139,8 @@ def _of_texts(move: Move) -> str:
     name, unit = NAMES[move.measured]
     before, now = move.means
     if move.measured == "unknown":
-        ends = f"from {before:.1%} to {now:.1%} of a text"
-    else:
-        ends = f"from {before:.3g} to {now:.3g}{unit}"
-    return f"{name} went {ends} on average"
+        return f"{name} went from {before:.1%} to {now:.1%} of a text's words on average"
+    return f"{name} went from {before:.3g} to {now:.3g}{unit} on average"
 
 
 def _share(value: float) -> str:

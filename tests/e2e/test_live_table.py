@@ -16,10 +16,8 @@ lab, context, page = jupyterlab.lab, jupyterlab.context, jupyterlab.page
 
 LESSON = "d_networks/11_dining_philosophers.ipynb"
 TABLE = ".widget-html svg[aria-label*='guest 0']"
-COLOURS = (
-    f"[...document.querySelectorAll(\"{TABLE} circle[r='25']\")].map(one => one.style.fill ||"
-    " one.getAttribute('fill'))"
-)
+COLOURS = f"""[...document.querySelectorAll("{TABLE} circle[r='25']")]
+    .map(one => one.getAttribute('fill'))"""
 # Keeps each drawing of the table, as the colours of its guests, and whether the kernel was at work.
 WATCH = f"""() => {{
     window.drawn = [];
@@ -32,6 +30,7 @@ WATCH = f"""() => {{
 
 
 def test_the_live_table_moves_while_the_guests_dine(lab, page):
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.goto(f"{lab}/lab/tree/{LESSON}?token={jupyterlab.TOKEN}")
     page.get_by_role("heading", level=1).first.wait_for()
     page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()

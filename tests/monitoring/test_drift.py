@@ -277,3 +277,21 @@ def test_profiles_keep_a_fair_sample_of_the_labels_with_exact_counts():
         assert column.slack
         np.testing.assert_array_equal(column.sample[0], hashes[order])
         np.testing.assert_array_equal(column.sample[1], truth.to_numpy()[order])
+
+
+@pytest.mark.parametrize(
+    ("values", "skew", "n", "m"), [(5_000, 0.0, 60_000, 2_000), (8_000, 0.7, 20_000, 30_000)]
+)
+def test_profiles_that_dropped_labels_prove_nothing_on_clean_data(values, skew, n, m):
+    rng = np.random.default_rng(15)
+    weights = 1 / np.arange(1, values + 1) ** skew
+    labels = np.char.mod("v%d", np.arange(values))
+    for _ in range(6):
+        sides = [
+            pd.Categorical.from_codes(rng.choice(values, rows, p=weights / weights.sum()), labels)
+            for rows in (n, m)
+        ]
+        stored = profile({"c": sides[0]})
+        assert stored["c"].slack
+        for now in ({"c": sides[1]}, profile({"c": sides[1]}, like=stored)):
+            assert measure_tables(stored, now)[0][0].p_value > 0.001

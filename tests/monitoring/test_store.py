@@ -23,7 +23,7 @@ from mlsys.monitoring.store import Log, Store, Writer
 sys.path.insert(0, str(Path(__file__).parent))
 from kill_child import START, batch
 
-KILLS = int(os.environ.get("MLSYS_KILLS", "15"))
+KILLS = int(os.environ.get("MLSYS_KILLS") or (40 if os.environ.get("MLSYS_EXHAUSTIVE") else 15))
 
 
 def ids(log: Log, **where) -> list[int]:

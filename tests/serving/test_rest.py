@@ -339,10 +339,12 @@ def test_workers_that_wait_answer_as_many_as_their_waiting_allows():
         env["REST_MODEL"] = path
         with served(services.worker, "gunicorn", app, env=env) as server:
             kinds = {"waits": ("/v1/pictures/3/prediction", None)}
-            rates = rest_client.rates_by_workers(server, kinds, (1, 3), 0.2)["waits"]
+            loads = rest_client.loads_by_workers(server, kinds, (1, 3), 0.2)["waits"]
             assert len(server.pids) == 3
+    rates = {workers: load.achieved for workers, load in loads.items()}
     assert rates[1] <= 25 and rates[3] <= 75
     assert rates[3] > 1.5 * rates[1]
+    assert loads[1].latency.p50 > 1.5 * loads[3].latency.p50 > 0.06
 
 
 def test_instants_of_the_bucket_grow_and_slow_down():

@@ -84,25 +84,25 @@ def drawing(now: Snapshot) -> str:
         x, y = _pixel(*_on_circle(i, n, 1.0))
         parts.append(
             f'<g><title>{told[i]}</title><circle cx="{x}" cy="{y}" r="25" fill="{MOODS[mood]}"/>'
-            f'<g fill="{INK}"><text x="{x}" y="{y - 3}">{i}</text>'
+            f'<g fill="{INK}"><text x="{x}" y="{y - 3}" font-weight="bold">{i}</text>'
             f'<text x="{x}" y="{y + 13}">{now.meals[i]:,}</text></g></g>'
         )
     for k, holder in enumerate(now.holder):
         x, y = _pixel(*_fork_spot(k, holder, n))
-        lx, ly = (round(1.11 * each, 1) for each in (x, y))
+        out = 1 + 18 / math.hypot(x, y)
         parts.append(
-            f'<g fill="{theme.BLUE}"><title>{told[n + k]}</title>'
-            f'<path d="M{x} {y - 8}l8 8l-8 8l-8-8z"/><text x="{lx}" y="{ly + 4:.1f}">{k}</text></g>'
+            f'<g><title>{told[n + k]}</title><path d="M{x} {y - 8}l8 8l-8 8l-8-8z" '
+            f'fill="{theme.BLUE}"/><text x="{out * x:.1f}" y="{out * y + 5:.1f}">{k}</text></g>'
         )
     for place, (mood, colour) in enumerate(MOODS.items()):
         x = (-220, -125, -35, 50)[place]
         parts.append(
-            f'<circle cx="{x}" cy="222" r="7" fill="{colour}"/>'
-            f'<text x="{x + 13}" y="227" text-anchor="start">{mood}</text>'
+            f'<circle cx="{x}" cy="232" r="7" fill="{colour}"/>'
+            f'<text x="{x + 13}" y="237" text-anchor="start">{mood}</text>'
         )
     return (
         f'<div style="line-height:1.4"><b>{headline}</b></div>'
-        f'<svg viewBox="-240 -205 480 445" role="img" aria-label="{headline}: {", ".join(told)}"'
+        f'<svg viewBox="-240 -215 480 460" role="img" aria-label="{headline}: {", ".join(told)}"'
         ' style="display:block;width:100%;max-width:540px;height:auto" fill="currentColor"'
         f' font-family="{theme.FONT}" font-size="14" text-anchor="middle">{"".join(parts)}</svg>'
     )

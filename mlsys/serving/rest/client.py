@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from mlsys.serving.load import Request, closed_loop, run_now
+from mlsys.serving.load import LoadResult, Request, closed_loop, run_now
 from mlsys.serving.rest import metrics as rest_metrics
 from mlsys.serving.rest.servers import WebServer, in_thread, wait_until
 from mlsys.serving.timeline import Event
@@ -200,10 +200,15 @@ def answers_to(apps: Mapping[str, Any], path: str, bodies: Mapping[str, object])
     return pd.DataFrame(said)
 
 
-def rate(
+def rate(server: WebServer, path: str, *, seconds: float = 0.4) -> float:
+    """Requests answered a second under `best_load`."""
+    return best_load(server, path, seconds=seconds).achieved
+
+
+def best_load(
     server: WebServer, path: str, *, body: object = None, seconds: float = 0.4, clients: int = 8
-) -> float:
-    """Requests answered a second, with so many clients that open a connection for each request.
+) -> LoadResult:
+    """What so many clients saw that open a connection for each request.
 
     The best of two tries, or of up to five until the two best are alike: another program can only
     take speed away. The server must answer at /health; it is waited for.
@@ -211,28 +216,27 @@ def rate(
     wait_until(f"{server.url}/health", 200)
     more = {} if body is None else {"method": "POST", "body": body}
     target = Request(server.url + path, keep_alive=False, **more)
-    tries: list[float] = []
+    tries: list[LoadResult] = []
     for _ in range(5):
-        load = run_now(closed_loop(target, clients=clients, seconds=seconds, warm=4))
-        tries.append(load.achieved)
-        best, *others = sorted(tries, reverse=True)
-        if others and others[0] > 0.8 * best:
+        tries.append(run_now(closed_loop(target, clients=clients, seconds=seconds, warm=4)))
+        tries.sort(key=lambda load: load.achieved, reverse=True)
+        if len(tries) > 1 and tries[1].achieved > 0.8 * tries[0].achieved:
             break
-    return best
+    return tries[0]
 
 
-def rates_by_workers(
+def loads_by_workers(
     server: WebServer,
     kinds: Mapping[str, tuple[str, object]],
     counts: Sequence[int],
     seconds: float,
-) -> dict[str, dict[int, float]]:
-    """`rate` for each kind (path, body) at each number of workers, which are added as it runs."""
+) -> dict[str, dict[int, LoadResult]]:
+    """`best_load` for each kind (path, body) at each number of workers, added as it runs."""
     wait_until(f"{server.url}/health", 200)
-    rates: dict[str, dict[int, float]] = {kind: {} for kind in kinds}
+    loads: dict[str, dict[int, LoadResult]] = {kind: {} for kind in kinds}
     for count in counts:
         while count > len(server.pids):
             server.add_worker()
         for kind, (path, body) in kinds.items():
-            rates[kind][count] = rate(server, path, body=body, seconds=seconds)
-    return rates
+            loads[kind][count] = best_load(server, path, body=body, seconds=seconds)
+    return loads

@@ -74,8 +74,11 @@ def contract(
 ) -> Contract:
     """Test an application, WSGI or ASGI, against a document: so many requests of each sort.
 
-    The same requests each time. Raises ValueError when the document is none or names no operation.
+    The same requests each time. Raises ValueError when the application is none, when the document
+    is none, and when it names no operation.
     """
+    if not callable(app):
+        raise ValueError(f"{ascii(app)[:50]} is no application: WSGI and ASGI are called.")
     if not 1 <= examples <= 1000:
         raise ValueError(f"{examples} examples are outside of 1 to 1,000.")
     try:
@@ -157,7 +160,7 @@ def _note(rows: dict, label: str, finding: str, status: object, case: Any) -> No
 @contextmanager
 def _quiet(app: Any) -> Iterator[None]:
     """No traceback for each request that breaks the application, no folder beside the notebook."""
-    log = getattr(app, "logger", None) or getLogger("asyncio")  # Flask's own; ASGI raises to us
+    log = getattr(app, "logger", None) or getLogger(__name__)  # only Flask has one of its own
     before, log.disabled = log.disabled, True
     set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "mlsys-hypothesis")
     try:
