@@ -129,3 +129,10 @@ def test_the_launcher_opens_the_dashboards_and_a_slider_changes_their_chart(lab,
     press(dashboards, "Fault begins and ends", "ArrowRight")
     keep(dashboards, "lab_dashboards")
     assert dashboards.complaints == [] and page.complaints == []
+
+
+def test_a_link_to_another_lesson_opens_it_beside(lab, page):
+    page.goto(f"{lab}/lab/tree/a_start/01_python_for_systems.ipynb?reset&token={TOKEN}")
+    page.locator('.jp-MarkdownCell a[href*="10_threads"]').first.click()
+    page.locator(".lm-TabBar-tabLabel", has_text="10_threads_processes_gil").first.wait_for()
+    assert page.complaints == []

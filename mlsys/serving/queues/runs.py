@@ -120,8 +120,8 @@ def rates(
 ) -> dict[int, float]:  # fmt: skip
     """Jobs/s that each number of workers gets done, `each` jobs a worker.
 
-    The best of two tries, or of up to five until one reaches two thirds of what is possible: a
-    busy machine can only take speed away. The largest group is started, and workers are stopped
+    Tried again, up to five times in all, until two thirds of what is possible are reached: a busy
+    machine can only take speed away. The largest group is started, and workers are stopped
     (SIGTERM: they finish what they have begun) to make smaller ones. `broker` is a client of
     Valkey.
     """
@@ -141,7 +141,7 @@ def rates(
 
 def _best_rate(broker: redis.Redis, queue: str, job: float, count: int, enough: float) -> float:
     tries: list[float] = []
-    while len(tries) < 2 or (max(tries) < enough and len(tries) < TRIES):
+    while not tries or (max(tries) < enough and len(tries) < TRIES):
         tries.append(_rate(broker, queue, job, count))
     return max(tries)
 
