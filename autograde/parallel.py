@@ -298,7 +298,9 @@ def _feedback(api: NbGraderAPI, assignment: str, student: str) -> str:
 
 @contextmanager
 def _scratch(root: Path) -> Iterator[Path]:
-    """Where submissions run; what an interrupted run left of its own is removed first."""
+    """Where nbgrader's files and real kernels live while a class is graded; what an interrupted run
+    left of its own is removed first. Protected submissions run in their warm process's folder.
+    """
     ledger.clear_staging(root)
     note = root / ledger.FOLDER / "scratch"
     with contextlib.suppress(OSError):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -36,10 +35,9 @@ def words(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-def vocabulary(texts: Iterable[str], *, at_least: int = 1) -> frozenset[str]:
-    """The words that occur at least so often."""
-    seen = Counter(word for text in texts for word in words(text[:READ]))
-    return frozenset(word for word, n in seen.items() if n >= at_least)
+def vocabulary(texts: Iterable[str]) -> frozenset[str]:
+    """The words that occur."""
+    return frozenset(word for text in texts for word in words(text[:READ]))
 
 
 def measures(texts: Iterable[str], known: frozenset[str]) -> pd.DataFrame:

@@ -62,8 +62,11 @@ def test_a_promotion_under_load_loses_and_mixes_nothing(tmp_path, layers):
             seen = [one.result(60) for one in clients]
         about = httpx.get(server.url + "/health", timeout=60).json()
         metrics = httpx.get(server.url + "/metrics", timeout=60).text
+        (tmp_path / "models" / "champion").write_text("v3")
+        broken = httpx.get(server.url + "/health", timeout=60).json()
         logged = Store(tmp_path / "log").predictions.read().to_pandas()
     assert about["version"] == "v2" and "problem" not in about
+    assert broken["version"] == "v2" and "v3 cannot be read" in broken["problem"]
     assert 'mlsys_service_model{version="v2"} 1' in metrics
     for answers in seen:
         said = [version for _, version, _, _ in answers]
