@@ -42,10 +42,10 @@ def growth(measured: pd.DataFrame) -> go.Figure:
 def save(figure: go.Figure, path: Path) -> str:
     """Write the figure as the path's ending says; a sentence that says what was done or is lacking.
 
-    HTML needs nothing more; a picture needs kaleido.
+    HTML needs nothing more, not even a network; a picture needs kaleido.
     """
     if path.suffix == ".html":
-        figure.write_html(path, include_plotlyjs="cdn")
+        figure.write_html(path, include_plotlyjs=True)
         return f"The figure is in {path}."
     try:
         figure.write_image(path)
