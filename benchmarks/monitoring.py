@@ -1,4 +1,5 @@
-"""How fast drift is found: against the floor, against Parquet's bare scan, against the peers.
+"""How fast drift is found: against the floor, against Parquet's bare scan, against the peers; and
+what a look at a live log costs, however long the log.
 
     python benchmarks/monitoring.py                  # 1 million rows on each side, 20 columns
     python benchmarks/monitoring.py --quick          # peers on fewer rows: under a minute
@@ -36,6 +37,7 @@ from monitoring_growth import figures as growth_figures
 from monitoring_growth import growth, in_turn
 from monitoring_large import large
 from monitoring_peers import GOALS, REQUIREMENTS
+from monitoring_watch import growth as watching
 from report import Figure, report
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mlsys"
@@ -226,6 +228,7 @@ def main() -> int:
         measured = growth(2 if chosen.quick else 5)
         figures += growth_figures(measured)
         figures += live(1 if chosen.quick else 3)
+        figures += watching(2_500) if chosen.quick else watching()
         figures += peers(folder, rows, limit, make=chosen.peers)
     if chosen.large:
         figures += large(3_000_000, 1_000, CACHE)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from dashboards.monitoring_requests import Traffic, of_rows
 from dashboards.monitoring_seen import Seen, of_watch
 from mlsys.monitoring import judge, quality, read_upload, watch
 from mlsys.monitoring.errors import MonitoringError
@@ -83,7 +84,10 @@ def of_files(
     checks = Checks(TableCheck(extra_columns=True), quality.suggest(reference[columns]).columns)
     findings = tuple(quality.check(current[shared], checks))
     why += [f"Not judged: {sentence}" for sentence in report.unread.values()]
-    seen = Seen(source, reference, current, report, findings, not_shown=tuple(why))
+    seen = Seen(
+        source, reference, current, report, findings,
+        traffic=_traffic(current, roles), not_shown=tuple(why),
+    )  # fmt: skip
     return _over_time(_performance(seen, roles), columns, roles)
 
 
@@ -130,6 +134,18 @@ def _answers(rows: pd.DataFrame, roles: Mapping[str, str]) -> pd.Series | None:
         return None
     score = _scores(rows[roles["score"]])
     return (score >= 0.5).astype(float).where(score.notna())
+
+
+def _traffic(rows: pd.DataFrame, roles: Mapping[str, str]) -> Traffic | None:
+    """When the current rows were asked for, and what else of that the file knows."""
+    if not _has(rows, roles, "time"):
+        return None
+    known = {name: rows[name] for name in ("version", "took_ms") if name in rows}
+    said = _answers(rows, roles)
+    if said is not None:
+        known["prediction"] = said
+    table = pd.DataFrame({"at": _times(rows[roles["time"]]), **known}).dropna(subset="at")
+    return of_rows(table) if len(table) else None
 
 
 def _scores(column: pd.Series) -> pd.Series:

@@ -102,8 +102,7 @@ class Run:
         tell = self._tell
         try:
             live = diluted(scene, share, per_day=PER_DAY, seed=seed).live
-            env = {FOLDER: str(folder), "MONITORED_WINDOW": str(PER_DAY)}
-            with services.web_app(APP, env=env) as server:
+            with services.web_app(APP, env={FOLDER: str(folder)}) as server:
                 tell(phase="running", url=server.url, pid=server.pid)
                 self._looked = time.monotonic()  # a busy machine starts it slowly
                 for sent in drive(server.url, live, batch=BATCH):

@@ -1,13 +1,20 @@
 """The page *Model monitoring* in parts: what each source asks of the viewer, and what all show.
 
 One order for all three: the verdict and the one number, the columns worst first, performance and
-alerts over time, the story, what the page cannot see, and the report.
+alerts over time, traffic, the story, what the page cannot see, and the report.
 """
 
 import pandas as pd
 import streamlit as st
 
-from dashboards import layout, monitoring_files, monitoring_live, monitoring_scene
+from dashboards import (
+    layout,
+    monitoring_files,
+    monitoring_live,
+    monitoring_requests,
+    monitoring_scene,
+    monitoring_together,
+)
 from dashboards import monitoring_panels as panels
 from dashboards import monitoring_story as story
 from dashboards.monitoring_seen import Seen
@@ -16,6 +23,13 @@ from mlsys.monitoring.verdict_report import Verdict
 
 OPENED = 8  # drifted columns that have a line of their own
 REFRESH = 3.0  # seconds
+REFERENCE_HELP = (
+    "A log of your own service is held against a reference of your own: put `reference.parquet` or "
+    "`reference.csv` beside its folder `predictions`, with labelled rows of before, when all was "
+    "well. It needs `score` and `label` (0 or 1); what else it has is watched, and must be in the "
+    "log by the same name, except `id`, `at`, `prediction`, `label_at`, `version` and `took_ms`. "
+    "Without that file the log is held against healthy mail, as this course's service gets it."
+)
 BOXES = {
     "fine": (st.success, ":material/check_circle:"),
     "caution": (st.warning, ":material/change_circle:"),
@@ -46,7 +60,7 @@ def live() -> None:
     run, named = panels.live_run(), monitoring_live.known_store()
     with st.sidebar:
         own = named is None or st.radio(
-            "Log", ["named", "own"], key="_log",
+            "Log", ["named", "own"], key="_log", help=REFERENCE_HELP,
             format_func={"named": f"the one in ${monitoring_live.FOLDER}",
                          "own": "of a service started here"}.get,
         ) == "own"  # fmt: skip
@@ -132,6 +146,7 @@ def files() -> None:
         st.error(story.plain(str(error)), icon=":material/error:")
         return _blind()
     _show(seen)
+    monitoring_together.show(seen)
 
 
 def _upload(place, key: str, label: str) -> monitoring_files.Upload | None:
@@ -192,24 +207,28 @@ def _show(seen: Seen) -> None:
         if seen.story:
             st.header("What happens in this scene")
             st.write(story.plain(seen.story))
-        if not seen.report.drifted:  # under the shorter of the two
+        if seen.traffic or not seen.report.drifted:  # under the shorter of the two
             _blind()
     with right:
         st.header("Performance and alerts")
         if seen.windows is None:
             layout.note("Not drawn for these files:")
         else:
-            layout.show(panels.over_time(seen, dark=layout.dark()), key="over_time")
+            over_time = panels.over_time(seen, dark=layout.dark())
+            layout.show(over_time, key="over_time")
             layout.note(
                 "Each point is a window by the labels that have come so far: hollow while fewer "
                 "than half have, red when surely under the threshold. *Known then* is what the "
                 "newest labels of seven windows said at that time; dotted, what labels as early "
                 "say in the reference."
             )
+        if seen.traffic is not None:
+            axis = None if seen.windows is None else over_time.figure.layout.xaxis3.range
+            monitoring_requests.show(seen.traffic, beside=axis)
         if seen.not_shown:
             st.header("What is not shown, and why")
             st.markdown("\n".join(f"- {story.plain(one)}" for one in seen.not_shown))
-        if seen.report.drifted:
+        if seen.report.drifted and not seen.traffic:
             _blind()
     layout.downloads("Download report", panels.files(seen), key="report")
 

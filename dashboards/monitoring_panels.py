@@ -6,16 +6,21 @@ of `monitoring_story.py`.
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
-from dashboards import layout, monitoring_scene, monitoring_story
+from dashboards import layout, monitoring_requests, monitoring_scene, monitoring_story
 from dashboards.layout import Panel
 from dashboards.monitoring_live import FOLDER, Run, State, known_store
-from dashboards.monitoring_seen import Seen, of_log, of_watch
-from mlsys.monitoring import figures, report, traffic, watch
+from dashboards.monitoring_requests import MAIL, REPLAYED
+from dashboards.monitoring_seen import Followed, Seen, of_watch
+from mlsys.monitoring import figures, reference, report, traffic, watch
 from mlsys.monitoring.dilution import diluted
+from mlsys.monitoring.errors import MonitoringError
+from mlsys.monitoring.scenes import SCENES
 from mlsys.monitoring.store import Store
 from mlsys.monitoring.verdict_report import Verdict
 
@@ -38,36 +43,62 @@ def of_scene(values: Mapping[str, object]) -> Seen:
     made, watched = _replayed(values["scene"], values["strength"], values["seed"])
     source = f"Scene: {made.scene.title}, {values['strength']} % of the mails touched, seed "
     source += f"{values['seed']}, at the end of day {values['day']}"
-    return of_watch(
+    seen = of_watch(
         watched, made.reference, made.live,
         source=source, story=monitoring_scene.story(values), day=values["day"],
     )  # fmt: skip
+    now = seen.windows["at"].iloc[-1]
+    asked = monitoring_requests.of_rows(made.live[made.live["at"] < now], until=now,
+                                        names=MAIL, unmeasured=REPLAYED)  # fmt: skip
+    return replace(seen, traffic=asked)
+
+
+# A log is followed by one for all who look: its rows are read once, however many those are.
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _run_followed(folder: str, scene: str, share: float, seed: int) -> Followed:
+    return Followed(Store(Path(folder)), diluted(scene, share, seed=seed).reference)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _logged(
-    folder: str, predictions: int, labels: int, scene: str, share: float, seed: int
-) -> Seen:
-    """A log as it was when it had so many rows."""
-    made = diluted(scene, share, seed=seed)
-    source = f"Live service, sent the scene: {made.scene.title}, {share:.0%} of the mails touched"
-    return of_log(
-        Store(Path(folder)), made.reference, source=f"{source}, seed {seed}",
-        story=monitoring_scene.story({"scene": scene}),
-    )  # fmt: skip
+def _named_followed(folder: str, named: str | None, stamp: int, seed: int) -> Followed:
+    """`stamp`: when the reference was written, for a new one begins anew."""
+    store = Store(Path(folder))
+    if named is None:
+        return Followed(store, traffic.traffic("healthy", seed=seed).reference)
+    rows = reference.read_reference(Path(named))
+    return Followed(store, rows, columns=reference.watched(rows))
 
 
 def of_run(folder: Path, state: State) -> Seen:
     """The log of the service started here. Raises MonitoringError while it is empty."""
-    return _logged(str(folder), state.predictions, state.labels, *state.scene)
+    scene, share, seed = state.scene
+    touched = f"{share:.0%} of the mails touched, seed {seed}"
+    seen = _look(
+        _run_followed(str(folder), scene, share, seed),
+        source=f"Live service, sent the scene: {SCENES[scene].title}, {touched}",
+        story=monitoring_scene.story({"scene": scene}),
+    )
+    return replace(seen, traffic=monitoring_requests.of_log(Store(folder).predictions, names=MAIL))
 
 
-@st.cache_resource(ttl=2.0, max_entries=1, show_spinner=False)
 def of_named() -> Seen:
     """The log that the environment names. Raises MonitoringError while it is empty."""
+    store = known_store()
+    if store is None:
+        raise MonitoringError(f"There is no log of predictions in ${FOLDER}.")
+    path = reference.beside(store)
+    stamp = path.stat().st_mtime_ns if path else 0
     seed = int(os.environ.get("MONITORED_SEED", "0"))
-    reference = traffic.traffic("healthy", seed=seed).reference
-    return of_log(known_store(), reference, source=f"The log in ${FOLDER}")
+    followed = _named_followed(str(store.folder), str(path) if path else None, stamp, seed)
+    against = path.name if path else "healthy mail"
+    seen = _look(followed, source=f"The log in ${FOLDER}, held against {against}")
+    names = {} if path else MAIL
+    return replace(seen, traffic=monitoring_requests.of_log(store.predictions, names=names))
+
+
+def _look(followed: Followed, **said: str) -> Seen:
+    with st.spinner("The whole log is read, once") if followed.is_new else nullcontext():
+        return followed.look(**said)
 
 
 def column(seen: Seen, one: Verdict, *, dark: bool) -> Panel:

@@ -7,20 +7,27 @@ decided which part of it each source allows, and why the rest is not shown.
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mlsys.monitoring import labels, watch
+from mlsys.monitoring import labels
 from mlsys.monitoring.alerts import Notice
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.intervals import Interval
 from mlsys.monitoring.quality import Finding
 from mlsys.monitoring.store import Store
 from mlsys.monitoring.verdict_report import Report
-from mlsys.monitoring.watch import Watch
+from mlsys.monitoring.watcher import Watcher
+from mlsys.monitoring.windows import WATCHED, Watch, learn
 
-BOUND = 0.03  # a loss of accuracy that counts, as in `watch.RULES`
+if TYPE_CHECKING:  # who speaks of traffic knows what was seen
+    from dashboards.monitoring_requests import Traffic
+
+BOUND = 0.03  # a loss of accuracy that counts, as in `windows.RULES`
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Seen:
 
     `before` is the accuracy in the reference, `known` and `estimate` those now, by labels and
     without; None where the data do not allow them. `windows`, `arrived` and `notices` are a view
-    over time, as `figures.over_time` takes it.
+    over time, as `figures.over_time` takes it; `traffic` is what was asked by then.
     """
 
     source: str
@@ -40,6 +47,7 @@ class Seen:
     before: float | None = None
     known: Interval | None = None
     estimate: Interval | None = None
+    traffic: Traffic | None = None
     windows: pd.DataFrame | None = None
     arrived: pd.DataFrame | None = None
     notices: tuple[Notice, ...] = ()
@@ -80,24 +88,32 @@ def of_watch(
 ) -> Seen:
     """What a person saw at the end of window `day` (1 is the first; the last without it)."""
     number = min(day or len(watched.windows), len(watched.windows))
+    now = watched.windows["at"].iloc[number - 1]
+    rows = live[live["at"] < now]
+    seen = _at_end(watched, number, source=source, story=story)
+    current = rows[rows["at"] >= now - pd.Timedelta(every)]
+    arrived = labels.as_known(rows, now, every=every)
+    return replace(seen, reference=reference, current=current, arrived=arrived)
+
+
+def _at_end(watched: Watch, number: int, *, source: str, story: str) -> Seen:
+    """What the first `number` windows say; their rows are the caller's."""
     windows = watched.windows.head(number)
     last = windows.iloc[-1]
-    now = last["at"]
-    rows = live[live["at"] < now]
     change = watched.change_at
     return Seen(
         source=source,
-        reference=reference,
-        current=rows[rows["at"] >= now - pd.Timedelta(every)],
+        reference=pd.DataFrame(),
+        current=pd.DataFrame(),
         report=watched.reports[number - 1],
         findings=watched.findings[number - 1],
         before=watched.reference,
         known=_interval(last, "known", last["labelled"]),
         estimate=_interval(last, "estimate", last["rows"]),
         windows=windows,
-        arrived=labels.as_known(rows, now, every=every),
-        notices=tuple(one for one in watched.notices if one.at <= now),
-        change_at=change if change is not None and change < now else None,
+        arrived=watched.arrived,
+        notices=tuple(one for one in watched.notices if one.at <= last["at"]),
+        change_at=change if change is not None and change < last["at"] else None,
         story=story,
     )
 
@@ -108,20 +124,39 @@ def _interval(row: pd.Series, name: str, n: float) -> Interval | None:
     return Interval(row[name], row[f"{name}_low"], row[f"{name}_high"], int(n))
 
 
-def of_log(store: Store, reference: pd.DataFrame, *, source: str, story: str = "") -> Seen:
-    """A service's log as it is now. Raises MonitoringError when it has nothing to judge yet."""
-    try:
-        live = store.joined().to_pandas()
-    except OSError as error:
-        raise MonitoringError(f"The log cannot be read: {error.strerror}.") from None
-    missing = [name for name in watch.WATCHED if name not in live]
-    if not len(live) or "score" in missing:
-        raise MonitoringError("The log has no predictions yet.")
-    if missing:
-        raise MonitoringError(
-            f"The log has no column {missing[0]!r}: this page reads the log of the monitored "
-            f"service (mlsys.monitoring.service), which has {', '.join(watch.WATCHED)}."
+class Followed:
+    """A service's log, followed: the first look reads all of it, each later one what is new.
+
+    One for all who look at a log, from any thread.
+    """
+
+    def __init__(
+        self, store: Store, reference: pd.DataFrame, *, columns: Sequence[str] = WATCHED
+    ) -> None:
+        self.reference = reference
+        self._watcher = Watcher(store, learn(reference, columns=columns))
+        self._lock = threading.Lock()
+
+    @property
+    def is_new(self) -> bool:
+        """Will the next look read the whole log?"""
+        return not self._watcher.rows
+
+    def look(self, *, source: str, story: str = "") -> Seen:
+        """The log as it is now. Raises MonitoringError when it has nothing to judge yet."""
+        with self._lock:
+            try:
+                watched = self._watcher.look()
+            except OSError as error:
+                raise MonitoringError(f"The log cannot be read: {error.strerror}.") from None
+            current, rows = self._watcher.newest(), self._watcher.rows
+            forgotten = self._watcher.forgotten
+        source = f"{source}; {rows:,} predictions in the log"
+        seen = _at_end(watched, len(watched.windows), source=source, story=story)
+        late = f"Labels that came late for the oldest {forgotten:,} predictions are not counted."
+        return replace(
+            seen,
+            reference=self.reference,
+            current=current,
+            not_shown=(late,) if forgotten else (),
         )
-    live["at"] = live["at"].dt.as_unit("us")
-    seen = of_watch(watch.watch(reference, live), reference, live, source=source, story=story)
-    return replace(seen, source=f"{source}; {len(live):,} predictions in the log")

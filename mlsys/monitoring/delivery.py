@@ -3,6 +3,9 @@
 A channel is a function that takes a `Notice` and raises `MonitoringError` when it could not deliver
 it. `Delivery` calls each, goes on when one fails, and counts; it never raises, since an alert that
 brings the service down helps nobody.
+
+A bot's token and a chat's webhook are secrets in an address: no error and no line of a log, httpx's
+own included, shows more of it than scheme, host and port.
 """
 
 import json
@@ -57,13 +60,15 @@ def to_webhook(
     """
     if not url.startswith(("http://", "https://")):
         raise MonitoringError(f"A webhook's address begins with http:// or https://: {url!r}.")
+    address = _address(url)
 
     def deliver(notice: Notice) -> None:
         key = f"{notice.event}/{notice.at.isoformat()}/{sorted(notice.group.items())}"
         sent = {**(headers or {}), "Idempotency-Key": key}
-        problem = _post(url, notice.to_dict(), sent, timeout, attempts, pause)
+        problem = _post(address, notice.to_dict(), sent, timeout, attempts, pause)
         if problem:
-            raise MonitoringError(f"The webhook {url} did not take the notice ({problem}).")
+            where = _origin(address)
+            raise MonitoringError(f"The webhook at {where} did not take the notice ({problem}).")
 
     return deliver
 
@@ -82,31 +87,53 @@ def to_telegram(
     Tried again as a webhook is; where the Bot API asks for patience (429, `retry_after`), it gets
     it, up to `LONGEST_PATIENCE` seconds. `base_url` may be that of `mlsys.services.bot_api`.
     """
-    url = f"{base_url.rstrip('/')}/bot{token}/sendMessage"
+    address = _address(f"{base_url.rstrip('/')}/bot{token}/sendMessage")
 
     def deliver(notice: Notice) -> None:
         lines = f"{notice.event}, {notice.severity}: {notice.sentence}", notice.advice
         text = "\n".join(filter(None, lines))
         text = text if len(text) <= TELEGRAM_TEXT else text[: TELEGRAM_TEXT - 1] + "…"
-        problem = _post(url, {"chat_id": chat, "text": text}, {}, timeout, attempts, pause)
+        problem = _post(address, {"chat_id": chat, "text": text}, {}, timeout, attempts, pause)
         if problem:
-            problem = problem.replace(token, "…")
             raise MonitoringError(f"Telegram did not take the notice for {chat} ({problem}).")
 
     return deliver
 
 
+def _address(url: str) -> httpx.URL:
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise MonitoringError(f"This is no address to post to: {error}.") from None
+
+
+def _origin(address: httpx.URL) -> str:
+    """Scheme, host and port."""
+    return str(address.copy_with(userinfo=b"", raw_path=b"/", fragment=None)).rstrip("/")
+
+
 def _post(
-    url: str, body: object, headers: Mapping[str, str], timeout: float, attempts: int, pause: float
+    address: httpx.URL,
+    body: object,
+    headers: Mapping[str, str],
+    timeout: float,
+    attempts: int,
+    pause: float,
 ) -> str:
-    """Why nobody took it, or nothing; tried again unless the answer is final."""
+    """Why nobody took it, or nothing; tried again unless the answer is final.
+
+    httpx logs the address that it is given: it gets the origin, and the rest as what to ask there.
+    """
+    login = (address.username, address.password) if address.userinfo else None
     problem, wait = "", 0.0
     for attempt in range(attempts):
         time.sleep(wait)
         wait = pause * 2**attempt
         try:
-            answer = httpx.post(url, json=body, headers=headers, timeout=timeout)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            with httpx.Client(auth=login, headers=headers, timeout=timeout) as client:
+                target = {"target": address.raw_path}
+                answer = client.post(_origin(address), json=body, extensions=target)
+        except httpx.HTTPError as error:
             problem = f"{type(error).__name__}: {error}"
             continue
         if answer.is_success:

@@ -3,12 +3,16 @@
     MONITORED_STORE=folder uvicorn mlsys.monitoring.service:app
 
 One worker: a log has one writer. POST /predict answers when the rows are safe in the store, POST
-/labels takes what turned out true, GET /stats counts, GET /metrics is for Prometheus. Every
-`MONITORED_WINDOW` rows (1,000) a profile of the inputs goes to the store too. What the log says is
-for `watch` to judge, in another process: the reader needs nothing from this one.
+/labels takes what turned out true, GET /stats counts, GET /metrics is for Prometheus. What
+the log says is for `watch` to judge, in another process: the reader needs nothing from this one.
 
 With `MONITORED_REGISTRY`, the folder of a `registry`, each request is answered by the version that
 is champion then. The log names the version of each answer; "built in" is the model made here.
+
+How long an answer took is told twice, both by this process' monotonic clock and from the moment at
+which the request's headers were here. `took_ms` in the log ends when the scores are known, since a
+row cannot say how long its own writing takes. The histogram at /metrics ends when the answer is
+sent: it holds the disk's part too.
 """
 
 import asyncio
@@ -16,23 +20,24 @@ import os
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mlsys.monitoring import traffic
 from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.recorder import Recorder
 from mlsys.monitoring.registry import Registry
 from mlsys.monitoring.store import TIME_TYPE, Writer
-from mlsys.monitoring.streams import WindowProfiles
 
 Word = Annotated[str, Field(max_length=100)]
 
@@ -73,23 +78,22 @@ PREDICTIONS = pa.schema(
     [("id", pa.string()), ("at", TIME_TYPE)]
     + [(name, pa.float64()) for name in traffic.NUMBERS]
     + [(name, pa.string()) for name in traffic.CATEGORIES]
-    + [("score", pa.float64()), ("prediction", pa.int64()), ("version", pa.string())]
+    + [("score", pa.float64()), ("prediction", pa.int64())]
+    + [("version", pa.string()), ("took_ms", pa.float64())]
 )
 BUILT_IN = "built in"
 LABELS = pa.schema([("id", pa.string()), ("label", pa.int64()), ("at", TIME_TYPE)])
-PROFILES = pa.schema([("at", TIME_TYPE), ("rows", pa.int64()), ("profile", pa.string())])
 
-
-def profile_windows(windows: WindowProfiles, log: Writer, table: pa.Table) -> None:
-    """Add logged rows to the open window; a window that is full goes to the log of profiles."""
-    frame = table.select([*traffic.FEATURES, "score"]).to_pandas()
-    for profile in windows.add(frame):
-        row = {
-            "at": table.column("at")[-1].as_py(),
-            "rows": profile.rows,
-            "profile": profile.to_json().decode(),
-        }
-        log.append(pa.Table.from_pylist([row], schema=PROFILES))
+METRICS = CollectorRegistry()
+ROWS = Gauge("mlsys_service_rows", "Rows by log and state", ("log", "state"), registry=METRICS)
+MODEL = Gauge("mlsys_service_model", "1 for the version that answers", ("version",),
+              registry=METRICS)  # fmt: skip
+PREDICTED = Counter("mlsys_service_predictions", "Predictions (1 is spam)", ("class", "version"),
+                    registry=METRICS)  # fmt: skip
+ANSWERED = Histogram(
+    "mlsys_service_answer_seconds", "From a request's headers to its answer sent",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10), registry=METRICS,
+)  # fmt: skip
 
 
 @asynccontextmanager
@@ -101,11 +105,9 @@ async def _open(app: FastAPI):
     with ExitStack() as stack:
         logs = {
             name: stack.enter_context(Writer(Path(folder) / name))
-            for name in ("predictions", "labels", "profiles")
+            for name in ("predictions", "labels")
         }
-        windows = WindowProfiles(int(os.environ.get("MONITORED_WINDOW", "1000")))
-        watch = partial(profile_windows, windows, logs["profiles"])
-        app.state.predictions = stack.enter_context(Recorder(logs["predictions"], then=watch))
+        app.state.predictions = stack.enter_context(Recorder(logs["predictions"]))
         app.state.labels = stack.enter_context(Recorder(logs["labels"]))
         inputs = traffic.model(app.state.seed)[-1].n_features_in_
         registry = os.environ.get("MONITORED_REGISTRY")
@@ -113,7 +115,28 @@ async def _open(app: FastAPI):
         yield
 
 
+class Stopwatch:
+    """Starts before the body is read and parsed, which for many rows takes longer than the model.
+
+    The state of a request has `begun` (s); when it says `predicted` at the end, its time goes into
+    the histogram.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        state = scope.setdefault("state", {})
+        state["begun"] = monotonic()
+        await self._app(scope, receive, send)
+        if "predicted" in state:
+            ANSWERED.observe(monotonic() - state["begun"])
+
+
 app = FastAPI(title="Is it spam? A monitored service", lifespan=_open)
+app.add_middleware(Stopwatch)
 
 
 def _scores(frame: pd.DataFrame) -> tuple[np.ndarray, str]:
@@ -138,17 +161,22 @@ async def _safe(recorder: Recorder, batch: pa.RecordBatch) -> bool:
 
 
 @app.post("/predict")
-async def predict(mails: Mails) -> dict:
+async def predict(mails: Mails, request: Request) -> dict:
     """Probabilities of spam; `logged` says whether the rows are safe in the log."""
     now = datetime.now(UTC)
     rows = [{**vars(mail), "at": mail.at or now} for mail in mails.rows]
     frame = pd.DataFrame(rows)
     score, version = _scores(frame)
     said = (score >= traffic.THRESHOLD).astype(int)
-    columns = {name: [row[name] for row in rows] for name in PREDICTIONS.names[:-3]}
+    spam = int(said.sum())
+    PREDICTED.labels("1", version).inc(spam)
+    PREDICTED.labels("0", version).inc(len(rows) - spam)
+    columns = {name: [row[name] for row in rows] for name in Mail.model_fields}
     columns |= {"score": score, "prediction": said, "version": [version] * len(rows)}
+    columns["took_ms"] = [1000 * (monotonic() - request.state.begun)] * len(rows)
     batch = pa.RecordBatch.from_pydict(columns, schema=PREDICTIONS)
     logged = await _safe(app.state.predictions, batch)
+    request.state.predicted = True
     return {"scores": score.tolist(), "version": version, "logged": logged}
 
 
@@ -177,14 +205,11 @@ async def stats() -> dict:
 
 
 @app.get("/metrics", response_class=PlainTextResponse)
-async def metrics() -> str:
-    """The same counts, and the version that answers, in Prometheus' text format."""
-    lines = ["# TYPE mlsys_service_rows gauge"]
+async def metrics() -> bytes:
+    """The same counts, the version, predictions and times, in Prometheus' text format."""
     for name, counts in (await stats()).items():
-        lines += [
-            f'mlsys_service_rows{{log="{name}",state="{state}"}} {value}'
-            for state, value in counts.items()
-        ]
-    version = (await health())["version"]
-    lines += ["# TYPE mlsys_service_model gauge", f'mlsys_service_model{{version="{version}"}} 1']
-    return "\n".join(lines) + "\n"
+        for state, value in counts.items():
+            ROWS.labels(name, state).set(value)
+    MODEL.clear()
+    MODEL.labels((await health())["version"]).set(1)
+    return generate_latest(METRICS)

@@ -34,7 +34,7 @@ TIME_TYPE = pa.timestamp("us", tz="UTC")
 SEGMENT_BYTES = 16 * 1024 * 1024
 
 
-def _sequence(path: Path) -> int:
+def sequence(path: Path) -> int:
     """12 of segment-000000012.log and of segment-000000012.parquet."""
     return int(path.stem.removeprefix("segment-"))
 
@@ -60,7 +60,7 @@ def _checked(table: pa.Table) -> pa.Table:
         raise MonitoringError(f"The column {TIME!r} must hold times; it holds {column.type}.")
     if column.null_count:
         raise MonitoringError(f"{column.null_count} rows have no time in the column {TIME!r}.")
-    return table.set_column(place, TIME, column.cast(TIME_TYPE))
+    return table.set_column(place, TIME, column.cast(TIME_TYPE, safe=False))  # nanoseconds go
 
 
 class Writer:
@@ -91,7 +91,7 @@ class Writer:
             known = [
                 path for kind in ("*.log", "day=*/*.parquet") for path in self.folder.glob(kind)
             ]
-            self._next = 1 + max(map(_sequence, known), default=0)
+            self._next = 1 + max(map(sequence, known), default=0)
             self._open_segment()
         except BaseException:
             self._lock.close()
@@ -147,7 +147,7 @@ class Writer:
         for path in full:
             tables = list(segments.frames(path.read_bytes()))
             if tables:
-                self._write_days(_joined(tables), path.stem)
+                self._write_days(stacked(tables), path.stem)
             # A reader on Windows may hold the file; it is compacted again next time then.
             with suppress(PermissionError):
                 path.unlink()
@@ -171,13 +171,13 @@ class Writer:
 
         Rows that are still in a segment stay until they have become Parquet.
         """
-        live = {_sequence(path) for path in self.folder.glob("*.log")}
+        live = {sequence(path) for path in self.folder.glob("*.log")}
         gone = 0
         for day, folder in _days(self.folder):
             if day >= before:
                 break
             for path in folder.glob("*.parquet"):
-                if _sequence(path) not in live:
+                if sequence(path) not in live:
                     gone += pq.read_metadata(path).num_rows
                     path.unlink()
             with suppress(OSError):
@@ -195,7 +195,7 @@ class Writer:
         self.close()
 
 
-def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+def stacked(tables: Sequence[pa.Table]) -> pa.Table:
     """One table. Where a column changed its type, numbers widen and all else becomes text."""
     try:
         return pa.concat_tables(tables, promote_options="permissive")
@@ -238,8 +238,8 @@ class Log:
         written meanwhile a beginning, never a middle without its beginning.
         """
         parts = self._parts()
-        logs = sorted(self.folder.glob("segment-*.log"))
-        newest = max([_sequence(path) for path in [*parts, *logs]], default=0)
+        logs = self.segments()
+        newest = max([sequence(path) for path in [*parts, *logs]], default=0)
         tables, live = [], set()
         for path in logs:
             # Gone since it was listed: it is Parquet by now.
@@ -247,9 +247,9 @@ class Log:
                 tables += [
                     _between(one, since, until) for one in segments.frames(path.read_bytes())
                 ]
-                live.add(_sequence(path))
+                live.add(sequence(path))
         for path in self._parts(since, until):
-            if _sequence(path) in live or _sequence(path) > newest:
+            if sequence(path) in live or sequence(path) > newest:
                 continue
             # Gone since it was listed: forgotten.
             with suppress(FileNotFoundError):
@@ -258,7 +258,7 @@ class Log:
             names = {name: pa.array([], pa.null()) for name in columns or ()}
             times = {TIME: pa.array([], TIME_TYPE)}
             return pa.table({**names, **times}).select(list(columns or times))
-        table = _joined(tables).sort_by(TIME)
+        table = stacked(tables).sort_by(TIME)
         unknown = [name for name in columns or () if name not in table.column_names]
         if unknown:
             raise MonitoringError(
@@ -267,16 +267,21 @@ class Log:
         return table.select(list(columns)) if columns else table
 
     def _parts(self, since: datetime | None = None, until: datetime | None = None) -> list[Path]:
-        return [
-            path
-            for day, folder in _days(self.folder)
-            if (since is None or day >= since.date()) and (until is None or day <= until.date())
-            for path in folder.glob("segment-*.parquet")
-        ]
+        found = []
+        for day, folder in _days(self.folder):
+            if (since and day < since.date()) or (until and day > until.date()):
+                continue
+            with suppress(FileNotFoundError):  # forgotten since it was listed
+                found += [one for one in folder.iterdir() if one.suffix == ".parquet"]
+        return found
 
     def files(self) -> list[Path]:
         """The Parquet files, for a query by DuckDB; the last rows are still in segments."""
         return self._parts()
+
+    def segments(self) -> list[Path]:
+        """The files of the last rows, the oldest first."""
+        return sorted(self.folder.glob("segment-*.log"))
 
     def damaged(self) -> int:
         """Bytes in segments that belong to no whole row: what crashes cut off, unacknowledged."""
@@ -297,7 +302,7 @@ def _between(table: pa.Table, since: datetime | None, until: datetime | None) ->
 
 @dataclass(frozen=True)
 class Store:
-    """A folder with the logs of one model: `predictions`, `labels` and `profiles`."""
+    """A folder with the logs of one model: `predictions` and `labels`."""
 
     folder: Path | str
 
@@ -310,11 +315,6 @@ class Store:
     def labels(self) -> Log:
         """Rows with at (when the label came), id and label."""
         return Log(Path(self.folder) / "labels")
-
-    @property
-    def profiles(self) -> Log:
-        """Rows with at (the window's start) and a profile as JSON."""
-        return Log(Path(self.folder) / "profiles")
 
     def joined(self, *, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
         """Predictions in since ≤ at < until with `label` and `label_at`, empty where none came.

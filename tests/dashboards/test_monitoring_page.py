@@ -1,15 +1,20 @@
 """The page Model monitoring, without a browser: scenes, the viewer's own files, a live service."""
 
 import io
+import shutil
 import time
 
+import numpy as np
+import pandas as pd
 import psutil
+import pyarrow as pa
 import pytest
 from pages import charts, open_page
 
 from dashboards import monitoring_live, monitoring_panels
 from mlsys.monitoring import traffic
 from mlsys.monitoring.scenes import SCENES
+from mlsys.monitoring.store import Writer
 
 
 def verdict(page) -> str:
@@ -64,7 +69,7 @@ SAID = {
 def test_each_scene_has_its_verdict_and_what_it_rests_on(scene):
     page = open_page("monitoring", scene=scene)
     assert verdict(page).startswith(f"**{SAID[scene]}")
-    assert len(charts(page)) == (1 if scene in ("healthy", "concept") else 2)
+    assert len(charts(page)) == (2 if scene in ("healthy", "concept") else 3)
     assert SCENES[scene].story in text(page)
     assert "this page cannot see" in " ".join(said.value for said in page.header)
     assert "concept drift" in text(page)
@@ -230,16 +235,61 @@ def test_a_live_service_is_started_watched_and_stopped_with_nothing_left(monkeyp
 
 
 def test_the_log_that_the_environment_names_is_opened(tmp_path, monkeypatch):
-    import pyarrow as pa
-
-    from mlsys.monitoring.store import Writer
-
     live = traffic.scene_frame("null_column", per_day=60, days=20)
     with Writer(tmp_path / "predictions", durable=False) as log:
         rows = live.drop(columns=["label", "label_at"])
         log.append(pa.Table.from_pandas(rows, preserve_index=False))
     monkeypatch.setenv("MONITORED_STORE", str(tmp_path))
-    monitoring_panels.of_named.clear()
     page = open_page("monitoring", source="live")
     assert "100.0% of 'sender_age_days' is missing" in verdict(page)
     assert page.metric[0].label == "Accuracy, estimated"
+
+
+def logged(folder, live):
+    """Predictions and labels in a log, as a service leaves them."""
+    told = live.dropna(subset="label_at")[["label_at", "id", "label"]]
+    rows = {
+        "predictions": live.drop(columns=["label", "label_at"]),
+        "labels": told.rename(columns={"label_at": "at"}),
+    }
+    for name, some in rows.items():
+        with Writer(folder / name, durable=False) as log:
+            log.append(pa.Table.from_pandas(some, preserve_index=False))
+
+
+def test_a_log_that_was_replaced_is_seen_at_the_next_look(tmp_path, monkeypatch):
+    monkeypatch.setenv("MONITORED_STORE", str(tmp_path / "store"))
+    logged(tmp_path / "store", traffic.scene_frame("null_column", per_day=60, days=20))
+    page = open_page("monitoring", source="live")
+    assert "100.0% of 'sender_age_days' is missing" in verdict(page)
+    shutil.rmtree(tmp_path / "store")
+    page.run()
+    assert not page.exception
+    logged(tmp_path / "store", traffic.scene_frame("healthy", per_day=60, days=20))
+    page.run()
+    assert verdict(page).startswith("**Nothing to do")
+
+
+def test_a_log_of_another_service_is_held_against_the_reference_beside_it(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def rows(start, days, price):
+        n = 100 * days
+        at = pd.Timestamp(start, tz="UTC") + pd.to_timedelta(np.sort(rng.random(n)) * days, "D")
+        at = at.floor("us")
+        made = pd.DataFrame({"id": [f"{start}-{i}" for i in range(n)], "at": at})
+        made["price"] = rng.lognormal(price, 0.5, n)
+        made["shop"] = rng.choice(["north", "south"], n)
+        made["score"] = rng.beta(1, 1, n)
+        made["label"] = (rng.random(n) < made["score"]).astype(int)
+        return made.assign(label_at=at + pd.Timedelta("6h"))
+
+    logged(tmp_path, rows("2026-05-04", 6, price=3.0))
+    rows("2026-04-01", 20, price=2.0).to_csv(tmp_path / "reference.csv", index=False)
+    monkeypatch.setenv("MONITORED_STORE", str(tmp_path))
+    page = open_page("monitoring", source="live")
+    assert "1 of 3 columns drifted" in verdict(page)
+    assert described(page, "Distribution of price")
+    (tmp_path / "reference.csv").write_text("score,price\n0.5,3\n")
+    page.run()
+    assert "reference.csv has no column 'label'" in page.info[0].value.replace("\\", "")

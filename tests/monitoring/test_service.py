@@ -1,19 +1,20 @@
 """The real service: asked over HTTP, killed, and its log read while it runs."""
 
+import json
+import re
 import threading
-import time
 from datetime import UTC, datetime
 
 import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from mlsys import services
-from mlsys.monitoring import load, traffic, watch
+from mlsys.monitoring import delivery, load, traffic, watch
 from mlsys.monitoring.drive import drive
 from mlsys.monitoring.errors import MonitoringError
-from mlsys.monitoring.profiles import Profile
 from mlsys.monitoring.recorder import Recorder
 from mlsys.monitoring.store import Log, Store, Writer
 
@@ -30,8 +31,7 @@ def driven(tmp_path_factory):
     """A running service that was sent six days of mail; its store, rows and last answer."""
     folder = tmp_path_factory.mktemp("store")
     live = traffic.scene_frame("healthy", per_day=100, days=6)
-    env = {"MONITORED_STORE": str(folder), "MONITORED_WINDOW": "200"}
-    with services.web_app(APP, env=env) as server:
+    with services.web_app(APP, env={"MONITORED_STORE": str(folder)}) as server:
         *_, sent = drive(server.url, live, batch=150)
         yield Store(folder), live, sent, server
 
@@ -54,19 +54,6 @@ def test_all_predictions_and_the_due_labels_are_in_the_log_while_the_service_run
     assert httpx.get(server.url + "/stats", timeout=60).json()["predictions"]["safe"] == len(live)
 
 
-def test_windows_are_profiled_as_they_come(driven):
-    store, live, _, _ = driven
-    # A window is profiled after its rows are answered: nobody waits for a profile.
-    deadline = time.monotonic() + 60
-    while (table := store.profiles.read()).num_rows < len(live) // 200:
-        assert time.monotonic() < deadline, f"only {table.num_rows} windows were profiled"
-        time.sleep(0.01)
-    assert table.num_rows == len(live) // 200
-    first = Profile.from_json(table.column("profile")[0].as_py())
-    assert first.rows == 200
-    assert first["links"].mean == pytest.approx(live["links"].iloc[:200].mean())
-
-
 def test_the_live_log_is_watched_as_a_scene_is(driven):
     store, live, _, _ = driven
     made = traffic.traffic("healthy", per_day=100, days=6)
@@ -76,9 +63,51 @@ def test_the_live_log_is_watched_as_a_scene_is(driven):
         assert np.allclose(seen[name], replayed[name])
 
 
+def scraped(server) -> dict[tuple[str, ...], float]:
+    """The samples of the page /metrics by name and labels."""
+    text = httpx.get(server.url + "/metrics", timeout=60).text
+    families = text_string_to_metric_families(text)
+    samples = [sample for family in families for sample in family.samples]
+    return {(one.name, *map("=".join, sorted(one.labels.items()))): one.value for one in samples}
+
+
 def test_metrics_can_be_scraped(driven):
-    text = httpx.get(driven[3].url + "/metrics", timeout=60).text
-    assert f'mlsys_service_rows{{log="predictions",state="safe"}} {len(driven[1])}' in text
+    store, live, _, server = driven
+    found = scraped(server)
+    assert found["mlsys_service_rows", "log=predictions", "state=safe"] == len(live)
+    said = store.predictions.read().column("prediction").to_pylist()
+    for one in (0, 1):
+        counted = found["mlsys_service_predictions_total", f"class={one}", "version=built in"]
+        assert counted == said.count(one) > 0
+
+
+def test_each_answer_is_timed_in_the_log_and_with_the_disk_in_the_histogram(driven):
+    store, live, _, server = driven
+    took = store.predictions.read().to_pandas()["took_ms"]
+    requests = took.groupby(np.arange(len(live)) // 150)
+    assert len(took) == len(live) and (took > 0).all() and (requests.nunique() == 1).all()
+    found = scraped(server)
+    assert found["mlsys_service_answer_seconds_count",] == requests.ngroups
+    assert found["mlsys_service_answer_seconds_bucket", "le=+Inf"] == requests.ngroups
+    assert 1_000 * found["mlsys_service_answer_seconds_sum",] > requests.first().sum()
+
+
+def test_the_grafana_dashboard_asks_the_service_only_for_what_it_shows(driven):
+    board = json.loads(delivery.DASHBOARD.read_text("utf-8"))
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    ours = {name for line in asked for name in re.findall(r"mlsys_service_\w+", line)}
+    assert len(ours) == 2 and ours <= {name for name, *_ in scraped(driven[3])}
+
+
+def test_a_log_of_before_the_times_were_kept_goes_on_and_is_read_as_a_whole(driven, tmp_path):
+    now = driven[0].predictions.read()
+    for table in (now.drop_columns("took_ms").slice(0, 50), now.slice(50, 50)):
+        with Writer(tmp_path / "predictions") as log:
+            log.append(table)
+    read = Store(tmp_path).joined().to_pandas()
+    assert list(read["took_ms"].isna()) == [True] * 50 + [False] * 50
+    made = traffic.traffic("healthy", per_day=100, days=6)
+    assert watch.of_store(Store(tmp_path), made.reference).windows["rows"].sum() == 100
 
 
 @pytest.mark.parametrize(
@@ -87,9 +116,11 @@ def test_metrics_can_be_scraped(driven):
 )
 def test_a_request_that_makes_no_sense_is_refused_and_not_logged(driven, body):
     store, live, _, server = driven
+    before = scraped(server)["mlsys_service_answer_seconds_count",]
     answer = httpx.post(server.url + "/predict", json=body, timeout=60)
     assert answer.status_code == 422
     assert store.predictions.read().num_rows == len(live)
+    assert scraped(server)["mlsys_service_answer_seconds_count",] == before
 
 
 class Held(Writer):

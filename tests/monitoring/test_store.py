@@ -223,6 +223,13 @@ def test_rows_without_a_time_are_refused(tmp_path, columns, word):
         writer.append(pa.table(columns))
 
 
+def test_times_in_nanoseconds_are_kept_to_the_microsecond(tmp_path):
+    at = pa.array([1_000_001_999], pa.timestamp("ns", tz="UTC"))
+    with Writer(tmp_path) as writer:
+        writer.append(pa.table({"id": ["a"], "at": at}))
+    assert Log(tmp_path).read().column("at").cast(pa.int64()).to_pylist() == [1_000_001]
+
+
 def test_a_full_disk_gets_a_sentence_and_leaves_no_half_row(tmp_path, monkeypatch):
     writer = Writer(tmp_path)
     writer.append(batch(0, 5))
