@@ -29,11 +29,13 @@ def configure(c: Any) -> None:
         c.Autograde[trait] = [ours.get(_name(step), step) for step in steps]
     c.Autograde.exporter_class = "autograde.intake.plain.IntakeExporter"
     c.GenerateFeedback.exporter_class = "autograde.feedback.FeedbackExporter"
+    c.ExportApp.plugin_class = "autograde.export.CsvExport"
     steps = [
         "autograde.changed.SaveChangedCells" if _name(step) == "SaveCells" else step
         for step in _steps(c.GenerateAssignment, "preprocessors", GenerateAssignment)
     ]
     c.GenerateAssignment.preprocessors = ["autograde.execute.LintTests", *steps]
+    c.GenerateAssignment.exporter_class = "autograde.notebooks.ChangingExporter"
 
 
 def is_configured(c: Any) -> bool:

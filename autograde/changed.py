@@ -9,9 +9,10 @@ cell carries its old ones, so that work which was handed in before finds its pla
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from logging import Logger
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from nbgrader.api import (
 )
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import SaveCells
+from sqlalchemy.orm import Session
 
 from autograde import ledger
 
@@ -44,7 +46,7 @@ Kept = dict[str, dict[str, Any]]  # by student: the columns of a grade and of a 
 
 @dataclass(frozen=True)
 class Changes:
-    """What differs between the cells of the gradebook and those of the source, by name.
+    """What differs between the gradebook's cells, or notebooks, and those of the source, by name.
 
     `renamed` leads from the old name to the new; no name in it is in `added` or `removed`.
     """
@@ -56,10 +58,13 @@ class Changes:
 
 @dataclass
 class Record:
-    """What is remembered of a notebook: by cell what a removed one `kept`; old names and new."""
+    """What is remembered of a notebook: by cell what a removed one `kept`; old names and new; what
+    the notebook itself was called `formerly`; and if it was removed, for whom it was flagged."""
 
     kept: dict[str, Kept] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
+    formerly: list[str] = field(default_factory=list)
+    flagged: list[str] = field(default_factory=list)
 
     def rename(self, renamed: Mapping[str, str], now: Set[str]) -> None:
         """Add new names; an old name that a cell has `now` stands for that cell again."""
@@ -78,6 +83,13 @@ def listening() -> Iterator[list[str]]:
         _heard.remove(said)
 
 
+def say(log: Logger, sentence: str) -> None:
+    """Tell the log, and whoever listens."""
+    log.warning("%s", sentence)
+    for said in _heard:
+        said.append(sentence)
+
+
 class SaveChangedCells(SaveCells):
     """nbgrader's SaveCells, which takes cells that changed although work has been graded."""
 
@@ -92,10 +104,13 @@ class SaveChangedCells(SaveCells):
         self._note_old_names(nb)
 
     def _note_old_names(self, nb: NotebookNode) -> None:
-        renamed = read(self._path(), self.notebook_id).renamed
+        record = read(self._path(), self.notebook_id)
+        if record.formerly:
+            about = {**nb.metadata.get("autograde", {}), "formerly": record.formerly}
+            nb.metadata["autograde"] = about
         for cell in nb.cells:
             name = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if old := sorted(a for a, b in renamed.items() if b == name):
+            if old := sorted(a for a, b in record.renamed.items() if b == name):
                 about = {**cell.metadata.get("autograde", {}), "formerly": old}
                 cell.metadata["autograde"] = about
 
@@ -137,10 +152,9 @@ class SaveChangedCells(SaveCells):
         self.gradebook.db.commit()
         write(path, self.notebook_id, record)
         lost = {name: count for name, count in lost.items() if name in record.kept}
-        sentence = _sentence(f"{self.assignment_id}/{self.notebook_id}", changes, lost, path)
-        self.log.warning("%s", sentence)
-        for said in _heard:
-            said.append(sentence)
+        if old:  # else the whole notebook is new, which has been said
+            where = f"{self.assignment_id}/{self.notebook_id}"
+            say(self.log, sentence(where, changes, lost, path))
 
     def _roles_in(self, cells: Mapping[str, Mapping[str, Any]]) -> dict[str, frozenset[str]]:
         names = {name for there in cells.values() for name in there}
@@ -155,23 +169,8 @@ class SaveChangedCells(SaveCells):
         self.gradebook.db.flush()
 
     def _remove(self, notebook: Notebook, kept: dict[str, Kept]) -> dict[str, int]:
-        """Takes out the cells that the source has no more; returns how many students have points or
-        a comment by hand in each, and moves all that they have to `kept`."""
-        session, lost = self.gradebook.db, {}
-        for kind, there in _cells(notebook).items():
-            for name, cell in there.items():
-                if name in self._new()[kind]:
-                    continue
-                for row_type in _KINDS[kind][1]:
-                    for row in session.query(row_type).filter_by(cell_id=cell.id):
-                        student = row.notebook.assignment.student_id
-                        held = kept.setdefault(name, {}).setdefault(student, {})
-                        held.update({c: getattr(row, c) for c in _columns(row_type)})
-                        session.delete(row)
-                session.flush()
-                session.delete(cell)
-                held = kept.get(name, {}).values()
-                lost[name] = sum(any(one.get(c) is not None for c in _BY_HAND) for one in held)
+        session = self.gradebook.db
+        lost = take_out(session, notebook, self._new(), kept)
         for cell in list(notebook.source_cells):
             if cell.name not in self.new_source_cells:
                 session.delete(cell)
@@ -204,6 +203,32 @@ class SaveChangedCells(SaveCells):
         session.flush()
         for name in returned:
             kept.pop(name, None)
+
+
+def take_out(
+    session: Session,
+    notebook: Notebook,
+    staying: Mapping[str, Collection[str]],
+    kept: dict[str, Kept],
+) -> dict[str, int]:
+    """Take out the cells that do not stay, by kind, and move all that students have in them to
+    `kept`; returns how many have points or a comment by hand in each."""
+    lost = {}
+    for kind, there in _cells(notebook).items():
+        for name, cell in there.items():
+            if name in staying.get(kind, ()):
+                continue
+            for row_type in _KINDS[kind][1]:
+                for row in session.query(row_type).filter_by(cell_id=cell.id):
+                    student = row.notebook.assignment.student_id
+                    held = kept.setdefault(name, {}).setdefault(student, {})
+                    held.update({c: getattr(row, c) for c in _columns(row_type)})
+                    session.delete(row)
+            session.flush()
+            session.delete(cell)
+            held = kept.get(name, {}).values()
+            lost[name] = sum(any(one.get(c) is not None for c in _BY_HAND) for one in held)
+    return lost
 
 
 def _cells(notebook: Notebook) -> dict[str, dict[str, Any]]:
@@ -276,10 +301,12 @@ def read(path: Path, notebook: str) -> Record:
     return Record(**_all(path).get(notebook, {}))
 
 
-def write(path: Path, notebook: str, record: Record) -> None:
-    """Put a notebook's record in place in one step."""
+def write(path: Path, notebook: str, record: Record | None) -> None:
+    """Put a notebook's record in place in one step, or forget it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {**_all(path), notebook: asdict(record)}
+    found = {name: known for name, known in _all(path).items() if name != notebook}
+    if record is not None:
+        found[notebook] = asdict(record)
     ledger.replace_file(path, json.dumps(found, indent=1, sort_keys=True).encode())
 
 
@@ -287,7 +314,8 @@ def _all(path: Path) -> dict[str, dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _sentence(where: str, changes: Changes, lost: Mapping[str, int], path: Path) -> str:
+def sentence(where: str, changes: Changes, lost: Mapping[str, int], path: Path) -> str:
+    """What became of the gradebook; `lost` counts what was given by hand in all that is kept."""
     parts = []
     if changes.added:
         parts.append(f"added {', '.join(changes.added)}")
@@ -297,7 +325,7 @@ def _sentence(where: str, changes: Changes, lost: Mapping[str, int], path: Path)
     if gone := sorted({*changes.removed, *lost}):
         by_hand = sum(lost.values())
         given = f", {by_hand} of them given by hand," if by_hand else ""
-        kept = f", whose grades{given} are kept in {path} and return if the cell does"
+        kept = f", whose grades{given} are kept in {path} until it returns"
         parts.append(f"removed {', '.join(gone)}{kept if lost else ''}")
     what = "; ".join(parts) or "cells have other roles"
     return f"{where} was changed after work had been graded: {what}. Grade it again."

@@ -3,6 +3,8 @@ run nbgrader's own steps. Grading a class is `autograde.parallel`'s task, readin
 `autograde.results`'s.
 """
 
+import csv
+import glob
 import logging
 import os
 import re
@@ -19,29 +21,31 @@ from nbgrader.api import MissingEntry
 from nbgrader.apps import NbGrader, NbGraderAPI
 from nbgrader.converters import GenerateAssignment
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.plugins import CsvExportPlugin
 from nbgrader.utils import capture_log, parse_utc, temp_attrs
-from sqlalchemy.exc import SAWarning
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError, SAWarning
 from traitlets.config import Config
 
 import autograde
 from autograde import sandbox
 from autograde.execute import ProtectedExecute
+from autograde.export import CsvExport
 from autograde.intake import students
-from autograde.protect.analysis import lint
+from autograde.protect.analysis import Finding, lint
 from autograde.writer import make_database
 
 _CAUSE = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception): (?P<why>.+)$")
+_said: set[str] = set()
 
 
 class CourseError(Exception):
     """Something the instructor can mend; the message says what, in one sentence."""
 
 
-class _CourseApp(NbGrader):
+class GradeApp(NbGrader):
     """nbgrader's configuration for one folder, without a second one from where we stand."""
 
-    name = "mlsys-grade"
+    name = "grade"
     load_cwd_config = False
     raise_config_file_errors = True
 
@@ -50,7 +54,8 @@ class _CourseApp(NbGrader):
 def open_course(root: Path, *, trust: bool = False) -> Iterator[NbGraderAPI]:
     """nbgrader's API on the course in `root`, quiet, and able to make its database. Protection is
     switched on if the course's configuration does not; `trust` lets submissions run although this
-    machine's sandbox lacks a layer that matters.
+    machine's sandbox lacks a layer that matters. What a broken gradebook raises within becomes a
+    CourseError.
     """
     root = root.expanduser().resolve()
     if not root.is_dir():
@@ -63,9 +68,13 @@ def open_course(root: Path, *, trust: bool = False) -> Iterator[NbGraderAPI]:
     # nbgrader calls `alembic` by name to make its database; it is beside our own Python.
     os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), before])
     try:
-        app = _CourseApp()
+        app = GradeApp()
+        for handler in app.log.handlers:
+            handler.addFilter(_is_new)
         _read_configuration(app, root)
         app.config.CourseDirectory.root = str(root)
+        if db_url := app.config.CourseDirectory.get("db_url"):
+            app.config.CourseDirectory.db_url = _anchored(db_url, root)
         if not autograde.is_configured(app.config):
             autograde.configure(app.config)
         if trust:
@@ -78,11 +87,29 @@ def open_course(root: Path, *, trust: bool = False) -> Iterator[NbGraderAPI]:
             for handler in app.log.handlers:
                 handler.setLevel(logging.CRITICAL)
             yield api
+    except DBAPIError as error:
+        where = make_url(course.db_url).render_as_string()  # without a password
+        raise CourseError(f"The gradebook {where} cannot be used: {error.orig}.") from error
     finally:
         os.environ["PATH"] = before
 
 
-def _read_configuration(app: _CourseApp, root: Path) -> None:
+def _is_new(record: logging.LogRecord) -> bool:
+    """A course is opened more than once; what is wrong with its configuration is said once."""
+    is_new = record.getMessage() not in _said
+    _said.add(record.getMessage())
+    return is_new
+
+
+def _anchored(db_url: str, root: Path) -> str:
+    """A database whose file is named from the course's folder, wherever we stand."""
+    url = make_url(db_url)
+    if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+        url = url.set(database=str(root / url.database))
+    return url.render_as_string(hide_password=False)
+
+
+def _read_configuration(app: GradeApp, root: Path) -> None:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -92,10 +119,14 @@ def _read_configuration(app: _CourseApp, root: Path) -> None:
         cause = error.__context__ if isinstance(error, SystemExit) else error
         why = f"{type(cause).__name__}: {cause}" if cause else "it calls exit()"
         raise CourseError(
-            f"{root / 'nbgrader_config.py'} cannot be read: {why.splitlines()[0].rstrip('.')}."
+            f"{root / 'nbgrader_config.py'} cannot be read: {_first_line(why)}."
         ) from error
     finally:
         logging.disable(before)
+
+
+def _first_line(text: object) -> str:
+    return str(text).partition("\n")[0].rstrip(".")
 
 
 def step_folder(api: NbGraderAPI, step: str, student: str = ".", assignment: str = ".") -> Path:
@@ -127,20 +158,19 @@ def require_protection(api: NbGraderAPI) -> None:
     step = ProtectedExecute(config=api.config)
     rows = sandbox.doctor()
     if not step.trust_submissions and not sandbox.is_enough(rows):
-        missing = ", ".join(row.layer for row in rows if not row.works)
         raise CourseError(
-            f"This machine's sandbox lacks {missing}; `mlsys grade doctor` says what that leaves "
-            "open, and --trust-submissions grades work that you trust all the same."
+            f"This machine's sandbox lacks {sandbox.missing(rows)}; `doctor` says what "
+            "that leaves open, and --trust-submissions grades work that you trust all the same."
         )
 
 
-def lint_tests(api: NbGraderAPI, assignment: str) -> list[str]:
-    """What is weak in an assignment's tests, a sentence each, with the line and a rewrite."""
+def lint_tests(api: NbGraderAPI, assignment: str) -> list[tuple[str, Finding]]:
+    """What is weak in an assignment's tests, each with the name of its notebook."""
     source = step_folder(api, api.coursedir.source_directory, ".", assignment)
     found = []
     for name in notebooks(api, assignment):
         notebook = nbformat.read(source / f"{name}.ipynb", as_version=4)
-        found += [str(finding) for finding in lint(notebook)]
+        found += [(name, finding) for finding in lint(notebook)]
     return found
 
 
@@ -177,6 +207,12 @@ def generate(api: NbGraderAPI, assignment: str, *, due: datetime | None = None) 
 
     A rehearsal elsewhere comes first, so that a mistake in the source leaves both as they were.
     """
+    for name in notebooks(api, assignment):
+        path = step_folder(api, api.coursedir.source_directory, ".", assignment) / f"{name}.ipynb"
+        try:
+            nbformat.read(path, as_version=4)
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise CourseError(f"{path} is not a notebook: {_first_line(error)}.") from error
     with (
         tempfile.TemporaryDirectory() as scratch,
         temp_attrs(
@@ -188,6 +224,8 @@ def generate(api: NbGraderAPI, assignment: str, *, due: datetime | None = None) 
         rehearsal.no_database = True
         _require_success(capture_log(rehearsal), f"{assignment} cannot be generated")
     make_database(api.coursedir.db_url)
+    with api.gradebook:  # one that is damaged says so here, and not in nbgrader's log
+        pass
     _require_success(api.generate_assignment(assignment), f"{assignment} cannot be generated")
     if due is not None:
         with api.gradebook as book:
@@ -230,6 +268,11 @@ def make_feedback(
     """Write the student's feedback page anew, with the grades of this moment; returns its folder,
     which stands below `into` instead of the course's own feedback folder if that is given.
     """
+    if glob.escape(student) != student:
+        raise CourseError(
+            f"The feedback for {student} cannot be made: nbgrader takes the name for a pattern; "
+            "rename the folder."
+        )
     chosen = str(into) if into else api.coursedir.feedback_directory
     with temp_attrs(api.coursedir, feedback_directory=chosen):
         result = api.generate_feedback(assignment, student)
@@ -237,21 +280,25 @@ def make_feedback(
         return step_folder(api, api.coursedir.feedback_directory, student, assignment)
 
 
-def export(api: NbGraderAPI, to: Path, *, assignment: str | None = None) -> Path:
-    """Write all grades, or one assignment's, as nbgrader's CSV; replaces `to` in one step."""
+def export(api: NbGraderAPI, to: Path, *, assignment: str | None = None) -> int:
+    """Write all grades, or one assignment's, as CSV with nbgrader's columns; replaces `to` in one
+    step. Returns how many rows it has.
+    """
     partial = to.with_name(to.name + ".partial")
-    plugin = CsvExportPlugin(parent=api)
+    plugin = CsvExport(parent=api)
     plugin.to = str(partial)
     plugin.assignment = [assignment] if assignment else []
     try:
         with api.gradebook as book:
             plugin.export(book)
+        with partial.open(newline="", encoding="utf-8") as lines:
+            rows = sum(1 for _ in csv.DictReader(lines))
         partial.replace(to)
     except OSError as error:
         raise CourseError(f"{to} cannot be written: {error.strerror}.") from error
     finally:
         partial.unlink(missing_ok=True)
-    return to
+    return rows
 
 
 def has_feedback(api: NbGraderAPI, assignment: str, student: str) -> bool:

@@ -4,8 +4,10 @@ imported only once a command runs, because that takes seconds and help should no
 """
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -33,7 +35,7 @@ StudentOption = Annotated[
     list[str] | None,
     typer.Option("--student", help="Only this student; may be given more than once."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
 @app.command()
@@ -63,7 +65,13 @@ def run(
         str | None,
         typer.Option("--cluster", metavar="ADDRESS", help="Grade on this Dask cluster's workers."),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print JSON for a program to read; with --watch a line for each round.",
+        ),
+    ] = False,
 ) -> None:
     """Autograde what was handed in, make each student's feedback, and show the class."""
     from autograde import early
@@ -87,20 +95,25 @@ def run(
     with _one_sentence():
         if watch:
             with show.progress(assignment, errors) as told:
-                parallel.watch_class(root, assignment, student, watch=told, **options)
+                for rows, seconds in parallel.watch_class(
+                    root, assignment, student, watch=told, **options
+                ):
+                    if as_json:
+                        figures = summary.summarise(rows, seconds=seconds)
+                        typer.echo(_as_json(_class(assignment, rows, figures), indent=None))
         start = perf_counter()
         with show.progress(assignment, errors) as told:
             rows = parallel.grade_class(root, assignment, student, watch=told, **options)
         figures = summary.summarise(rows, seconds=perf_counter() - start)
-    if as_json:
-        typer.echo(_as_json({"assignment": assignment, "students": rows, "summary": figures}))
-    else:
-        _output().print(show.class_table(assignment, rows))
-        for sentence in summary.sentences(figures):
-            typer.echo(show.printable(sentence))
-    if figures.not_graded:
-        names = ", ".join(map(show.printable, figures.not_graded))
-        _fail(f"Not graded: {names}; the table says why.")
+        if as_json:
+            typer.echo(_as_json(_class(assignment, rows, figures)))
+        else:
+            _output().print(show.class_table(assignment, rows))
+            for sentence in summary.sentences(figures):
+                typer.echo(show.printable(sentence))
+        if figures.not_graded:
+            names = ", ".join(map(show.printable, figures.not_graded))
+            _fail(f"Not graded: {names}; the notes say why.")
 
 
 @app.command()
@@ -128,7 +141,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command()
 def collect(
-    bundle: Annotated[Path, typer.Argument(help="A zip or folder that a learning platform made.")],
+    bundle: Annotated[Path, typer.Argument(help="A zip that a learning platform made.")],
     assignment: AssignmentArgument,
     course: CourseOption = None,
     as_json: JsonOption = False,
@@ -157,26 +170,37 @@ def generate(
         typer.Option("--due", help="The deadline, such as '2026-10-01 23:59 UTC'."),
     ] = None,
     course: CourseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the student version: no solutions, no hidden tests."""
     with _assignment(course, assignment) as api:
-        from autograde import changed, classroom
+        from autograde import changed, classroom, lock
 
         deadline = classroom.parse_due(due) if due is not None else None
-        with changed.listening() as said:
+        with lock.only_one(Path(api.coursedir.root)), changed.listening() as said:
             made = classroom.generate(api, assignment, due=deadline)
-        for sentence in said:
-            _say(sentence)
-        for finding in classroom.lint_tests(api, assignment):
-            _say(f"warning: {finding}")
-        typer.echo(f"{made}")
+        findings = classroom.lint_tests(api, assignment)
+    if as_json:
+        found = [{"notebook": name, **asdict(finding)} for name, finding in findings]
+        about = {"assignment": assignment, "release": str(made), "changes": said}
+        typer.echo(_as_json({**about, "findings": found}))
+        return
+    for sentence in said:
+        _say(sentence)
+    for _, finding in findings:
+        _say(f"warning: {finding}")
+    typer.echo(f"{made}")
 
 
 @app.command()
 def feedback(
-    assignment: AssignmentArgument, student: StudentOption = None, course: CourseOption = None
+    assignment: AssignmentArgument,
+    student: StudentOption = None,
+    course: CourseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the feedback pages again, after points were given by hand."""
+    made = []
     with _assignment(course, assignment) as api:
         from autograde import classroom, results
 
@@ -185,7 +209,12 @@ def feedback(
             names = results.graded_students(api, assignment)
         for name in names:
             results.student_result(api, assignment, name)
-            typer.echo(f"{classroom.make_feedback(api, assignment, name)}")
+            folder = classroom.make_feedback(api, assignment, name)
+            made.append({"student": name, "pages": sorted(map(str, folder.glob("*.html")))})
+            if not as_json:
+                typer.echo(f"{folder}")
+    if as_json:
+        typer.echo(_as_json({"assignment": assignment, "students": made}))
 
 
 @app.command()
@@ -195,13 +224,16 @@ def export(
         str | None, typer.Option("--assignment", help="Only this assignment.")
     ] = None,
     course: CourseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the grades as a CSV file, a row for each student and assignment."""
     opened = _course(course) if assignment is None else _assignment(course, assignment)
+    to = to.expanduser().resolve()
     with opened as api:
         from autograde import classroom
 
-        typer.echo(f"{classroom.export(api, to.resolve(), assignment=assignment)}")
+        rows = classroom.export(api, to, assignment=assignment)
+    typer.echo(_as_json({"file": str(to), "rows": rows}) if as_json else f"{to}")
 
 
 @app.command()
@@ -223,7 +255,7 @@ def explain(
         typer.echo(_as_json({"assignment": assignment, "student": row, "cells": cells}))
         return
     _output().print(show.cell_table(f"{student}, {assignment}", cells))
-    for sentence in filter(None, (row.quarantined, *row.repairs)):
+    for sentence in filter(None, (row.quarantined, *row.repairs, *row.limits)):
         typer.echo(show.printable(sentence))
     late = show.lateness(row.late_seconds)
     typer.echo(f"{show.score(row)}, {late + ' late' if late else 'in time'}")
@@ -260,7 +292,12 @@ def _one_sentence() -> Iterator[None]:
             yield
         except (classroom.CourseError, lock.Busy, workers.WorkerError) as error:
             _fail(str(error))
+        except BrokenPipeError:  # nobody reads any more, which is no fault of the course's
+            raise
+        except OSError as error:
+            _fail(f"{error.filename or 'The course'} cannot be used: {error.strerror or error}.")
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would cut the end short
         _fail("Stopped. What is graded stays graded; run the same command to continue.")
 
 
@@ -270,10 +307,12 @@ def _default_course() -> Path:
     return here if (here / "nbgrader_config.py").is_file() or not workbook.is_dir() else workbook
 
 
-def _as_json(value: object) -> str:
-    import dataclasses
+def _class(assignment: str, rows: object, figures: object) -> dict[str, object]:
+    return {"assignment": assignment, "students": rows, "summary": figures}
 
-    return json.dumps(value, default=dataclasses.asdict, indent=2)
+
+def _as_json(value: object, *, indent: int | None = 2) -> str:
+    return json.dumps(value, default=asdict, indent=indent)
 
 
 def _say(sentence: str) -> None:

@@ -3,7 +3,9 @@ gradebook is written here, by one process. The workers must see the course's fol
 path (a network disk) and have this package and what the assignment imports.
 """
 
+import contextlib
 import pickle
+import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -22,15 +24,15 @@ class ClusterPool:
 
     def __init__(self, address: str, prepare: Callable[..., Any], *arguments: Any) -> None:
         try:
-            from distributed import Client
+            import distributed  # noqa: F401
         except ImportError:
             raise WorkerError(
                 "--cluster needs Dask: install the extra 'cluster', for example with "
-                "pip install 'mlsys[cluster]'."
+                "pip install dask distributed."
             ) from None
         try:
-            self.client = Client(address, timeout=_PATIENCE, set_as_default=False)
-        except (OSError, ValueError) as error:
+            self.client = _client(address)
+        except (OSError, ValueError, TypeError) as error:  # the last where TLS is not set up
             raise WorkerError(f"No Dask scheduler answers at {address}: {error}.") from None
         # Told as bytes, which a worker reads once it can import soon.
         self.told = pickle.dumps((prepare, arguments))
@@ -43,7 +45,8 @@ class ClusterPool:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.client.run(_release, self.run_id)
+        with contextlib.suppress(OSError):  # it has gone, and its workers' processes with it
+            self.client.run(_release, self.run_id)
         self.client.close()
 
     def run(
@@ -69,6 +72,30 @@ class ClusterPool:
             except Exception as error:
                 raise WorkerError(f"A worker of the cluster failed: {error}") from error
             yield futures.pop(future), answer
+
+
+def _client(address: str) -> Any:
+    """A client of the scheduler at `address`. A port that takes calls and says nothing, as the
+    dashboard's does, keeps distributed waiting for ever; so that is done by a thread.
+    """
+    from distributed import Client
+
+    made: queue.SimpleQueue = queue.SimpleQueue()
+
+    def connect() -> None:
+        try:
+            made.put(Client(address, timeout=_PATIENCE, set_as_default=False))
+        except Exception as error:
+            made.put(error)
+
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        answer = made.get(timeout=3 * _PATIENCE)
+    except queue.Empty:
+        raise TimeoutError("what is there says nothing") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _do(run: str, told: bytes, job: Job) -> Any:

@@ -215,8 +215,8 @@ class SaveScores(SaveAutoGrades):
     ) -> tuple[NotebookNode, ResourcesDict]:
         about, report = resources["nbgrader"], resources.get("autograde", {})
         taken = resources.get("autograde_intake", {})
-        quarantined = taken.get("quarantined", "")
-        marks = marks_of(about["notebook"], nb, report, self.log, judged=not quarantined)
+        judged = not (taken.get("quarantined") or taken.get("damaged"))
+        marks = marks_of(about["notebook"], nb, report, self.log, judged=judged)
         if "sheet" in resources:
             resources["marks"] = marks
             return nb, resources

@@ -49,7 +49,7 @@ def read(root: Path, assignment: str, student: str) -> Entry | None:
     try:
         content = path_of(root, assignment, student).read_bytes()
         return msgspec.json.decode(content, type=Entry)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, RecursionError):  # damaged, in whatever way
         return None
 
 

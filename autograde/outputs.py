@@ -35,7 +35,7 @@ def record(
             for check, points, passed, message in outcome.checks
         ]
         _score_checks(cell, outcome)
-    if outcome.review:
+    if outcome.review and is_test(cell):
         report["review"][name] = outcome.review
         text = f"a person must decide: {outcome.review}"
         cell.outputs.append(

@@ -17,15 +17,18 @@ import msgspec
 from nbgrader.apps import NbGraderAPI
 from sqlalchemy import Engine
 
-from autograde import classroom, early, ledger, results
+from autograde import changed, classroom, early, ledger, results
 from autograde.lock import only_one
 from autograde.protect import kept
 from autograde.results import StudentResult
 from autograde.scoring import Marks
-from autograde.sheet import Sheet, digest_of, read_sheet, version_of
+from autograde.sheet import Sheet, digest_of, files_in, read_sheet, version_of
 from autograde.submission import Grader
 from autograde.workers import Job, Pool, cores
 from autograde.writer import StudentUnknown, Writer, automatic_scores, open_engine
+
+_LONGEST_NAME = 200  # bytes: file systems take 255, and names of files are made of it
+_GO_ON = "What is graded stays graded; run the same command to continue."
 
 
 @dataclass(frozen=True)
@@ -66,21 +69,36 @@ def grade_class(
     see the course's folder under the same path; they grade instead of this machine, in the same
     way. Returns a row for each student, in order of name.
 
-    Raises CourseError or Busy, with one sentence, before anything is changed.
+    Raises CourseError or Busy, with one sentence, before anything is changed; CourseError also
+    where the disk or the gradebook fails meanwhile.
     """
-    with classroom.open_course(root, trust=trust) as api:
+    with _in_a_sentence(), classroom.open_course(root, trust=trust) as api:
         classroom.require_assignment(api, assignment)
         classroom.require_protection(api)
         names = classroom.require_submissions(api, assignment, list(students or []))
         watch = watch or Watch()
         with only_one(Path(api.coursedir.root), patience=patience, told=watch.told):
             if not classroom.is_released(api, assignment):
-                classroom.generate(api, assignment)
-                watch.told(f"{assignment}: student version made")
+                with changed.listening() as said:
+                    classroom.generate(api, assignment)
+                for sentence in (f"{assignment}: student version made", *said):
+                    watch.told(sentence)
             with _scratch(Path(api.coursedir.root)) as scratch:
                 run = _Run(api, assignment, watch, scratch, trust=trust, cluster=cluster)
                 rows = run.grade(names, jobs or cores(), force=force, feedback=feedback)
     return sorted(rows, key=lambda row: row.student)
+
+
+@contextmanager
+def _in_a_sentence() -> Iterator[None]:
+    """What this machine refuses, a full disk for one, as an instructor needs it."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # nobody listens to the caller any more
+    except OSError as error:
+        where = error.filename or "This machine"
+        raise classroom.CourseError(f"{where}: {error.strerror or error}. {_GO_ON}") from error
 
 
 def watch_class(
@@ -92,24 +110,27 @@ def watch_class(
     rounds: int | None = None,
     watch: Watch | None = None,
     **options: Any,
-) -> None:
+) -> Iterator[tuple[list[StudentResult], float]]:
     """Grade what arrives, as soon as it has not changed for `every` seconds; until interrupted, or
-    for so many `rounds`. `options` are `grade_class`'s.
+    for so many `rounds`. `options` are `grade_class`'s. Yields for each round in which something
+    was graded its rows, and the seconds that it took.
     """
     with classroom.open_course(root) as api:
         classroom.require_assignment(api, assignment)
-        folder = classroom.step_folder(api, api.coursedir.submitted_directory)
+    where = api.coursedir.submitted_directory
     before: dict[str, Any] = {}
     graded: dict[str, Any] = {}
     while rounds is None or (rounds := rounds - 1) >= 0:
         now = {
-            path.parent.name: _stamp(path)
-            for path in folder.glob(f"*/{assignment}")
-            if not students or path.parent.name in students
+            student: _stamp(classroom.step_folder(api, where, student, assignment))
+            for student in classroom.submitted(api, assignment)
+            if not students or student in students
         }
         ready = [s for s in now if now[s] == before.get(s) and now[s] != graded.get(s)]
         if ready:
-            grade_class(root, assignment, ready, watch=watch, **options)
+            start = time.perf_counter()
+            rows = grade_class(root, assignment, ready, watch=watch, **options)
+            yield rows, time.perf_counter() - start
             graded |= {student: now[student] for student in ready}
         before = now
         time.sleep(every)
@@ -117,13 +138,7 @@ def watch_class(
 
 def _stamp(folder: Path) -> list[tuple[str, int, int]]:
     """What changes when a file of a submission does, without reading it."""
-    found = []
-    for place, _, names in os.walk(folder):
-        for name in names[:10_000]:
-            with contextlib.suppress(OSError):
-                about = (Path(place) / name).lstat()
-                found.append((name, about.st_size, about.st_mtime_ns))
-    return sorted(found)
+    return [(str(p), about.st_size, about.st_mtime_ns) for p, about in files_in(folder)]
 
 
 class _Run:
@@ -150,6 +165,11 @@ class _Run:
     def grade(
         self, students: Sequence[str], workers: int, *, force: bool, feedback: bool
     ) -> list[StudentResult]:
+        faults = {student: why for student in students if (why := _unusable(student))}
+        nameless = [StudentResult(s, graded=False, note=why) for s, why in faults.items()]
+        for row in nameless:
+            self.watch.finished(row)
+        students = [student for student in students if student not in faults]
         keys = {student: self._key(student) for student in students}
         course = self.api.coursedir
         # Workers are forked before this process opens the gradebook.
@@ -160,7 +180,7 @@ class _Run:
             todo = [s for s in students if force or not self._is_done(s, keys[s], scores)]
             same = [s for s in students if s not in set(todo)]
             late = [s for s in same if feedback and not self._has_feedback(s)]
-            rows = self._unchanged(engine, same)
+            rows = nameless + self._unchanged(engine, same)
             engine.dispose()
             if not todo and not late:
                 return rows
@@ -284,6 +304,15 @@ def _worker(
             yield work
         finally:
             kept.close_all()
+
+
+def _unusable(student: str) -> str:
+    """Why nothing can be kept under this name of a folder; "" if it can."""
+    try:
+        length = len(student.encode())
+    except UnicodeEncodeError:
+        return "The name of its folder is not in UTF-8; rename it."
+    return "The name of its folder is too long; rename it." if length > _LONGEST_NAME else ""
 
 
 def _feedback(api: NbGraderAPI, assignment: str, student: str) -> str:

@@ -2,6 +2,7 @@
 It reads nbgrader's gradebook and the autograded notebook, and changes neither.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
-from nbgrader.api import Assignment, Grade, SubmittedAssignment, SubmittedNotebook
+from nbgrader.api import Assignment, Grade, MissingEntry, SubmittedAssignment, SubmittedNotebook
 from nbgrader.apps import NbGraderAPI
 from sqlalchemy import Connection, select
 
@@ -49,8 +50,8 @@ class StudentResult:
     """One row of the table. `score` is after the late penalty; `late_seconds` is 0 in time.
 
     `graded` is false where the machinery could not grade the submission; `note` then says why.
-    `quarantined` says why a submission was put aside, and waits for a person; `limits` are those
-    that its run hit, `repairs` what was mended before it.
+    `quarantined` says why a submission was put aside, and waits for a person; `limits` says which
+    cells hit one while it ran, `repairs` what was mended before.
     """
 
     student: str
@@ -72,7 +73,10 @@ class StudentResult:
 def student_result(api: NbGraderAPI, assignment: str, student: str) -> StudentResult:
     """Scores of one graded submission, as the gradebook has them now."""
     with api.gradebook as book:
-        found = class_results(book.db.connection(), read_sheet(book, assignment), [student])
+        try:
+            found = class_results(book.db.connection(), read_sheet(book, assignment), [student])
+        except MissingEntry:  # nobody has generated the assignment
+            found = {}
     if student not in found:
         raise CourseError(f"{student!r} has no graded submission of {assignment}; grade it first.")
     return found[student]
@@ -110,7 +114,7 @@ def _result(student: str, rows: list[Any], sheet: Sheet, due: datetime | None) -
     score, most, tests = 0.0, 0.0, 0
     failed, by_hand, unanswered = [], [], []
     for notebook in sheet.notebooks.values():
-        answers = {cell.name for cell in notebook.solution_cells}
+        answers = notebook.answers
         for cell in notebook.in_order():
             row = grades.get(cell.id)
             if row is None:
@@ -143,21 +147,24 @@ def _result(student: str, rows: list[Any], sheet: Sheet, due: datetime | None) -
 def graded_students(api: NbGraderAPI, assignment: str) -> list[str]:
     """Students of whom the gradebook has a submission, in alphabetical order."""
     with api.gradebook as book:
-        return sorted(found.student.id for found in book.assignment_submissions(assignment))
+        found = sorted(entry.student.id for entry in book.assignment_submissions(assignment))
+    if not found:
+        raise CourseError(f"No submission of {assignment} has been graded yet; grade it first.")
+    return found
 
 
 def add_run(result: StudentResult, entry: Entry | None, *, unchanged: bool) -> StudentResult:
     """The same result with what its run adds: seconds, and remarks on what a person should know."""
     if entry is None:
         return replace(result, note="unchanged" if unchanged else "")
-    reviews = sum(len(report.get("review", {})) for report in entry.reports.values())
-    events = [report.get("events", {}) for report in entry.reports.values()]
-    limits = [what for event in events for what in event.values()]
+    reports = entry.reports.values()
+    reviews = sum(len(report.get("review", {})) for report in reports)
+    events = [event for report in reports for event in report.get("events", {}).items()]
     remarks = [entry.quarantined.rstrip(".")] if entry.quarantined else []
     remarks += [repair.rstrip(".") for repair in entry.repairs]
     if reviews:
         remarks.append(f"{reviews} test{'s' * (reviews > 1)} for a person to judge")
-    remarks += [f"{count} x {what}" for what, count in Counter(limits).items()]
+    remarks += [f"{count} x {what}" for what, count in Counter(w for _, w in events).items()]
     if result.unanswered:
         remarks.append(f"no answer in {', '.join(result.unanswered)}")
     if unchanged:
@@ -168,7 +175,7 @@ def add_run(result: StudentResult, entry: Entry | None, *, unchanged: bool) -> S
         note="; ".join(remarks),
         repairs=entry.repairs,
         quarantined=entry.quarantined,
-        limits=tuple(limits),
+        limits=tuple(f"cell {cell}: {what}" for cell, what in events),
     )
 
 
@@ -222,14 +229,15 @@ def _graded(cells: list[NotebookNode]) -> Iterator[tuple[str, NotebookNode]]:
 
 
 def _is_answer(grade: Grade) -> bool:
-    """Whether a student writes in the cell itself: prose, or code that a person judges."""
-    answers = grade.notebook.notebook.solution_cells
-    return any(cell.name == grade.name for cell in answers)
+    """Whether a person judges what a student wrote: prose, code, or what a task asked for."""
+    notebook = grade.notebook.notebook
+    return any(cell.name == grade.name for cell in (*notebook.solution_cells, *notebook.task_cells))
 
 
 def _verdict(grade: Grade, cell: NotebookNode | None, cells: list[NotebookNode]) -> tuple[str, str]:
-    if grade.manual_score is not None and not grade.needs_manual_grade:
-        return "by hand", "graded by a person"
+    if grade.manual_score is not None:
+        again = "; to be confirmed, since it was run again" if grade.needs_manual_grade else ""
+        return "by hand", f"graded by a person{again}"
     if cell is None:
         return "by hand", "the cell is missing from the submission; a person must decide"
     if grade.needs_manual_grade:
@@ -261,9 +269,15 @@ def _cause(cell: NotebookNode, cells: list[NotebookNode]) -> str:
 
 def _why_undefined(message: str, cells: list[NotebookNode]) -> str:
     """The error of the cell that should have defined the name, if there is one."""
-    name = message.split("'")[1] if message.count("'") >= 2 else ""
+    name = re.escape(message.split("'")[1]) if message.count("'") >= 2 else ""
+    # The cell may be no Python at all, so that nothing but its text can be asked.
+    binds = re.compile(
+        rf"^\s*(?:(?:async\s+)?def|class)\s+{name}\b|^\s*{name}\s*(?::[^=]*)?=(?!=)"
+        rf"|\bimport\b.*\b{name}\b",
+        re.MULTILINE,
+    )
     for cell in cells:
-        if name and name in cell.source and _errors(cell) and not _is_graded(cell):
+        if name and _errors(cell) and not _is_graded(cell) and binds.search(cell.source):
             error = _errors(cell)[0]
             return f"; the cell that defines it failed with {error.ename}: {error.evalue}"
     return ""
@@ -274,7 +288,8 @@ def _errors(cell: NotebookNode) -> list[NotebookNode]:
 
 
 def _is_graded(cell: NotebookNode) -> bool:
-    return bool(cell.metadata.get("nbgrader", {}).get("grade"))
+    about = cell.metadata.get("nbgrader", {})
+    return bool(about.get("grade") or about.get("task"))
 
 
 def _one_line(text: str) -> str:

@@ -3,6 +3,7 @@ Whoever has a sheet needs no database. A `Sheet` answers the three questions tha
 OverwriteCells asks of a gradebook, so that its own rules restore the cells of a submission.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,9 +15,11 @@ from pathlib import Path
 
 from nbgrader.api import Gradebook, MissingEntry
 
+from autograde.intake.reading import open_plain
 from autograde.protect.plan import Known
 
 _LARGEST = 64_000_000  # bytes that are read of one file
+_MOST_BYTES = 1_000_000_000  # and of one folder: holes in files cost nothing to hand in
 _MOST_FILES = 10_000
 
 
@@ -136,7 +139,7 @@ def version_of(sheet: Sheet, source: Path) -> str:
                "task_cells": _points(notebook.task_cells)}
         for name, notebook in sorted(sheet.notebooks.items())
     }  # fmt: skip
-    text = json.dumps([plain, digest_of(source)], sort_keys=True)
+    text = json.dumps([plain, digest_of(source.resolve())], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -145,26 +148,39 @@ def _points(cells: tuple[Cell, ...]) -> list[tuple[str, float]]:
 
 
 def digest_of(folder: Path) -> str:
-    """A digest of a folder's plain files, names and contents; no link is followed. What is larger
-    than any notebook counts by its size and time alone, and files past the 10,000th not at all.
+    """A digest of a folder's plain files, names and contents; no link is followed, `folder` itself
+    included. What is larger than any notebook, and all after the first gigabyte, counts by its size
+    and time alone, and files past the 10,000th not at all.
     """
-    total = hashlib.sha256()
-    for path in islice(_files(folder), _MOST_FILES):
-        about = path.lstat()
+    total, room = hashlib.sha256(), _MOST_BYTES
+    for path, about in files_in(folder):
         name = path.relative_to(folder).as_posix()
         total.update(f"{name}\0{about.st_size}\0".encode(errors="surrogateescape"))
-        if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST:
+        if not stat.S_ISREG(about.st_mode) or about.st_size > min(_LARGEST, room):
             total.update(f"{about.st_mode}\0{about.st_mtime_ns}\0".encode())
             continue
+        room -= about.st_size
         try:
-            with path.open("rb") as content:
+            with open_plain(path) as content:
                 total.update(hashlib.file_digest(content, "sha256").digest())
         except OSError:
             total.update(b"unreadable")
     return total.hexdigest()
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_in(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The first 10,000 files below a folder in a fixed order; no link is followed, and what has
+    gone meanwhile is passed over.
+    """
+    for path in islice(_walk(folder), _MOST_FILES):
+        with contextlib.suppress(OSError):
+            yield path, path.lstat()
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    if folder.is_symlink():
+        yield folder
+        return
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(set(folders) - {".ipynb_checkpoints", "__pycache__"})
         yield from (Path(place) / name for name in sorted(names))

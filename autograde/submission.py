@@ -103,7 +103,8 @@ class Grader:
             marks = self._grade(student, key, staged)
         except Exception as error:  # whatever goes wrong costs this submission only
             shutil.rmtree(staged, ignore_errors=True)
-            text = " ".join(str(error).split()) or "no reason given"
+            told = error.strerror if isinstance(error, OSError) else str(error)
+            text = " ".join(str(told or error).split()) or "no reason given"
             fault = text if text.endswith(".") else f"{type(error).__name__}: {text}."
             return Marks(student, key, fault=fault, seconds=perf_counter() - start)
         return replace(marks, seconds=perf_counter() - start)
@@ -130,7 +131,9 @@ class Grader:
             self._copy_files(folder, graded)
             with setenv(NBGRADER_EXECUTION="autograde"):
                 notebooks = tuple(
-                    self._notebook(student, name, folder / f"{name}.ipynb", graded)
+                    self._left_to_a_person(name, folder, graded)
+                    if name in taken.damaged
+                    else self._notebook(student, name, folder / f"{name}.ipynb", graded)
                     for name in present
                 )
             self._set_permissions(graded)
@@ -155,11 +158,10 @@ class Grader:
         graded = staged / "graded"
         graded.mkdir()
         marks = []
-        for name, sheet in self.sheet.notebooks.items():
+        for name in self.sheet.notebooks:
             released = nbformat.read(release / f"{name}.ipynb", as_version=4)
-            _write(blank(released, taken.quarantined), graded / f"{name}.ipynb")
-            scores = dict.fromkeys(sheet.graded)
-            marks.append(NotebookMarks(name, scores, dict.fromkeys(sheet.answers)))
+            _write(blank(released, taken.quarantined), staged / "taken" / f"{name}.ipynb")
+            marks.append(self._left_to_a_person(name, staged / "taken", graded))
         self._set_permissions(graded)
         return Marks(
             student,
@@ -169,6 +171,11 @@ class Grader:
             repairs=tuple(taken.repairs),
             quarantined=taken.quarantined,
         )
+
+    def _left_to_a_person(self, name: str, taken: Path, graded: Path) -> NotebookMarks:
+        sheet = self.sheet.notebooks[name]
+        shutil.copy(taken / f"{name}.ipynb", graded)
+        return NotebookMarks(name, dict.fromkeys(sheet.graded), dict.fromkeys(sheet.answers))
 
     def _path(self, step: str, student: str) -> Path:
         return Path(self.course.format_path(step, student, self.sheet.assignment))

@@ -11,8 +11,10 @@ from nbformat.notebooknode import NotebookNode
 from autograde.feedback import safe
 from autograde.feedback.shield import Markers, Seen, error_name, look, message
 
-_MOST_PAGE = 12_000_000  # characters of output of the whole page
+_MOST_PAGE = 12_000_000  # characters of HTML of all cells
+_MOST_RICH = 300_000  # characters of text and code that are read to be set and coloured
 _MOST_OUTPUTS = 50  # of one cell
+_FULL = '<p class="remark">More stands here than a page can hold.</p>'
 _NOT_SHOWN = "What this cell printed is not shown, since a hidden test had run before."
 
 
@@ -54,6 +56,25 @@ class Part:
     comment: str = ""
 
 
+@dataclass
+class _Budget:
+    """What a page may still hold."""
+
+    page: int = _MOST_PAGE
+    rich: int = _MOST_RICH
+
+    def is_rich(self, text: str) -> bool:
+        self.rich -= len(text)
+        return self.rich >= 0
+
+    def fitting(self, made: str) -> str:
+        """The HTML, or a remark in its place."""
+        if len(made) > self.page:
+            return _FULL
+        self.page -= len(made)
+        return made
+
+
 @dataclass(frozen=True)
 class Page:
     """A feedback page."""
@@ -86,7 +107,7 @@ def build_page(
     """The page of one notebook; `about` is nbgrader's word on it, `report` the run's, `waiting` are
     the cells that a person has still to grade.
     """
-    budget = [_MOST_PAGE]
+    budget = _Budget()
     python = notebook.metadata.get("kernelspec", {}).get("language", "python") == "python"
     seen = look(notebook.cells, markers, show_hidden=show_hidden, show_after=show_after)
     parts = [
@@ -120,7 +141,7 @@ def _part(
     seen: Seen,
     report: Mapping[str, Any],
     waiting: Set[str],
-    budget: list[int],
+    budget: _Budget,
     *,
     python: bool,
     quarantined: bool,
@@ -138,12 +159,17 @@ def _part(
         "answer": answer,
         "comment": safe.markdown(comment) if isinstance(comment, str) and comment else "",
     }
+    rich = budget.is_rich(seen.source)
     if cell.cell_type == "markdown":
-        body = safe.markdown(seen.source, cell.get("attachments"))
-        return Part(anchor, "prose", body, **common)
+        body = safe.preformatted(seen.source, "prose")
+        if rich:
+            body = safe.markdown(seen.source, cell.get("attachments"))
+        return Part(anchor, "prose", budget.fitting(body), **common)
     if cell.cell_type != "code":
-        return Part(anchor, "raw", safe.preformatted(seen.source), **common)
-    body = safe.code(seen.source, python=python) if seen.source.strip() else ""
+        return Part(anchor, "raw", budget.fitting(safe.preformatted(seen.source)), **common)
+    body = ""
+    if seen.source.strip():
+        body = budget.fitting(safe.code(seen.source, python=python and rich))
     outputs, remark = "", ""
     if seen.secret:
         remark = "This test has a part that is not shown."
@@ -254,16 +280,13 @@ def _checks(checks: Sequence[Sequence[Any]], seen: Seen) -> list[Check]:
     return found
 
 
-def _outputs(cell: NotebookNode, budget: list[int]) -> str:
+def _outputs(cell: NotebookNode, budget: _Budget) -> str:
     """A cell's outputs, bounded each and all together."""
     done = []
     for output in cell.get("outputs", [])[:_MOST_OUTPUTS]:
-        text = _output(output)
-        if len(text) > budget[0]:
-            done.append('<p class="remark">More was printed than a page can hold.</p>')
+        done.append(budget.fitting(_output(output)))
+        if done[-1] == _FULL:
             break
-        budget[0] -= len(text)
-        done.append(text)
     if len(cell.get("outputs", [])) > _MOST_OUTPUTS:
         done.append(f'<p class="remark">The first {_MOST_OUTPUTS} outputs are shown.</p>')
     return "\n".join(done)

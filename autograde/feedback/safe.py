@@ -85,9 +85,11 @@ class _Renderer(mistune.HTMLRenderer):
         self.pictures = pictures
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
-        name = url.removeprefix("attachment:")
-        if url.startswith("attachment:") and name in self.pictures:
-            return f'<img src="{self.pictures[name]}" alt="{html.escape(text)}">'
+        if url.startswith("attachment:"):
+            # Once only: a text of a thousand lines could show two megabytes in each.
+            source = self.pictures.pop(url.removeprefix("attachment:"), "")
+            if source:
+                return f'<img src="{source}" alt="{html.escape(text)}">'
         return f'<span class="left-out">[picture: {html.escape(text or url)}]</span>'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
@@ -96,7 +98,7 @@ class _Renderer(mistune.HTMLRenderer):
         return f'<a href="{html.escape(url)}" rel="noopener noreferrer nofollow">{text}</a>'
 
     def heading(self, text: str, level: int, **attributes: Any) -> str:
-        level = min(6, level + 1)  # the page's own title is the first
+        level = min(6, level + 2)  # the page's own are the first and the second
         return f"<h{level}>{text}</h{level}>\n"
 
 

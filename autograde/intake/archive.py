@@ -3,19 +3,22 @@ and encrypted entries are found before a byte is unpacked, and what is unpacked 
 entry belongs to whom is `autograde.intake.bundles`'s task.
 """
 
+import io
 import lzma
 import re
 import stat
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from autograde.intake.names import shown
 
 MOST_ENTRIES = 50_000
+_MOST_LIST = 8_000_000  # bytes of the list of entries, of which each takes 46 and its name
 MOST_ALL = 4_000_000_000  # bytes unpacked, of all entries together
 MOST_ONE = 200_000_000
 _MOST_RATIO = 200  # unpacked to packed; text rarely passes 20
@@ -47,20 +50,37 @@ class Entry:
     fault: str = ""
 
 
-def open_zip(source: Path | IO[bytes], name: str) -> zipfile.ZipFile:
+class _Bounded(io.BufferedReader):
+    """A file of which not more than `most` bytes are read at once: zipfile reads the whole list of
+    entries so, and makes an object of each before anybody can count them.
+    """
+
+    most = _MOST_LIST
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > self.most:
+            raise BundleError("")
+        return super().read(size)
+
+
+@contextmanager
+def open_zip(source: Path | bytes, name: str) -> Iterator[zipfile.ZipFile]:
     """The archive opened. Raises BundleError where it is none, or damaged, or a trap."""
     try:
-        archive = zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OverflowError):
-        raise BundleError(f"{shown(name)} is not a zip archive, or a damaged one.") from None
+        raw = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb", buffering=0)
     except OSError as error:
         raise BundleError(f"{shown(name)} cannot be read: {error.strerror}.") from None
-    try:
-        _check_whole(archive.infolist(), name)
-    except BundleError:
-        archive.close()
-        raise
-    return archive
+    with _Bounded(raw) as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except BundleError:
+            raise BundleError(f"{shown(name)} holds over {MOST_ENTRIES:,} files.") from None
+        except (*_DAMAGE, OverflowError):
+            raise BundleError(f"{shown(name)} is not a zip archive, or a damaged one.") from None
+        file.most = sys.maxsize
+        with archive:
+            _check_whole(archive.infolist(), name)
+            yield archive
 
 
 def _check_whole(infos: list[zipfile.ZipInfo], name: str) -> None:

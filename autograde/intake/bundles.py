@@ -22,11 +22,14 @@ _CANVAS = re.compile(
 _CANVAS_ANONYMOUS = re.compile(
     r"^anon_(?P<late>LATE_)?(?P<id>\w{5})_(?P<part>\d+)_(?P<file>[^/]+)$"
 )
+# A person's or a file's own name may hold all of a pattern: of a Moodle folder the last counts, for
+# only the person is named before it; where a file's name follows, the first.
 _MOODLE = re.compile(
-    r"^(?P<name>[^/]+?)_(?P<id>\d+)_assignsubmission_(?P<kind>[a-z]+)(?:_?/|_)(?P<file>.+)$"
+    r"^(?:(?P<name>[^/]+)_(?P<id>\d+)_assignsubmission_(?P<kind>[a-z]+)_?/(?P<file>.+)"
+    r"|(?P<name_>[^/]+?)_(?P<id_>\d+)_assignsubmission_(?P<kind_>[a-z]+)_(?P<file_>[^/]+))$"
 )
 _BLACKBOARD = re.compile(
-    r"^(?P<before>[^/]+)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>[^/]+)|\.txt)$"
+    r"^(?P<before>[^/]+?)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>[^/]+)|\.txt)$"
 )
 _GRADESCOPE = re.compile(r"^(?P<key>submission_\d+)/(?P<file>.+)$")
 _METADATA = "submission_metadata.yml"
@@ -35,7 +38,8 @@ _MOST_METADATA = 20_000_000
 
 @dataclass(frozen=True)
 class Handed:
-    """One file and whose it is. `who` are names of the person on the platform, the surest first;
+    """One file and whose it is; `file` is "" for what the platform itself wrote of the person.
+    `who` are names of the person on the platform, the surest first;
     `when` orders attempts; `at` is the time of handing in where the platform tells it; `group` has
     everyone of a group.
     """
@@ -71,9 +75,9 @@ def read_bundle(archive: zipfile.ZipFile, all_entries: Iterable[Entry], assignme
         handed = read()
         if sum(one is not None for one in handed) > len(good) / 2:
             rest = [entry for entry, one in zip(good, handed) if one is None]
-            files = [one for one in handed if one and one.file]
+            known = [one for one in handed if one and any(one.who)]
             return Bundle(
-                shape, [replace(one, who=who) for one in files for who in _each(one)], rest
+                shape, [replace(one, who=who) for one in known for who in _each(one)], rest
             )
     handed = [_folder(entry, assignment) for entry in good]
     if not any(handed):
@@ -125,8 +129,9 @@ def _moodle(entry: Entry) -> Handed | None:
     found = _MOODLE.match(entry.path)
     if not found:
         return None
-    file = found["file"] if found["kind"] == "file" else ""
-    return Handed((found["id"], found["name"]), file, entry)
+    number, name, kind, file = (found[part] or found[f"{part}_"] for part in
+                                ("id", "name", "kind", "file"))  # fmt: skip
+    return Handed((number, name), file if kind == "file" else "", entry)
 
 
 def _blackboard(archive: zipfile.ZipFile, good: list[Entry]) -> list[Handed | None]:

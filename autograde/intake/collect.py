@@ -2,7 +2,7 @@
 other, each in one step, from a temporary folder. An older submission is kept aside, never lost.
 """
 
-import io
+import errno
 import os
 import re
 import shutil
@@ -24,6 +24,7 @@ from autograde.intake.staging import path_of
 _MOST_FILES = 2_000
 _MOST_BYTES = 500_000_000  # of one student
 _REPLACED = ".autograde/replaced"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # half a submission is worse than none
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,17 @@ class _Person:
 def collect(bundle: Path, coursedir: CourseDirectory, assignment: str) -> list[Collected]:
     """Unpack the submissions of a bundle into the course; a row for each student, by name.
 
-    Raises BundleError, before anything is written, if the bundle cannot be used at all.
+    Raises BundleError, before anything is written, if the bundle cannot be used at all; or if the
+    disk fails, when each student's part is there whole or not at all.
     """
+    try:
+        return _collect(bundle, coursedir, assignment)
+    except OSError as error:
+        why = f"{error.filename or 'The disk'}: {error.strerror}"
+        raise BundleError(f"{why}. What is put in stays; run the same command again.") from error
+
+
+def _collect(bundle: Path, coursedir: CourseDirectory, assignment: str) -> list[Collected]:
     with open_zip(bundle, bundle.name) as archive:
         everything = list(entries(archive))
         found = read_bundle(archive, everything, assignment)
@@ -99,6 +109,7 @@ def _people(
     attempts: dict[str, dict[tuple[str, ...], list[Handed]]] = {}
     for one in handed:
         attempts.setdefault(one.who[0], {}).setdefault(one.when, []).append(one)
+    rows = _take_out_doubtful(attempts)
     by_student: dict[str, list[str]] = {}
     for key, tries in attempts.items():
         who = next(iter(tries.values()))[0].who
@@ -107,13 +118,14 @@ def _people(
         if len(keys) > 1 and student not in roster and all(key.isdigit() for key in keys):
             del by_student[student]  # of one name, and two people for the platform
             by_student |= {f"{student}_{key}": [key] for key in keys}
-    rows, people = [], {}
+    people = {}
     seen: dict[str, str] = {looks_like(name): name for name in roster}
     for student, keys in sorted(by_student.items()):
         tries = {}
         for key in keys:
             for when, files in attempts[key].items():
                 tries.setdefault((when, key), []).extend(files)
+        with_files = {t for t, files in tries.items() if any(one.file for one in files)}
         other = seen.setdefault(looks_like(student), student) if student else ""
         if not student or other != student:
             why = (
@@ -128,7 +140,7 @@ def _people(
             why = f"More than one person has this name: {listed}."
             rows.append(Collected(student, problem=why))
             continue
-        last = max(tries)
+        last = max(t for t in tries if not with_files or t in with_files)
         person = people[student] = _Person(tries[last])
         person.notes += dict.fromkeys(one.note for one in person.handed if one.note)
         if len(tries) > 1:
@@ -137,6 +149,18 @@ def _people(
         if safe_name(person.handed[0].who[-1]) != person.handed[0].who[-1]:
             person.notes.append(f"{shown(person.handed[0].who[-1])} is stored as {student}.")
     return people, rows
+
+
+def _take_out_doubtful(attempts: dict[str, dict[tuple[str, ...], list[Handed]]]) -> list[Collected]:
+    """Numbers of the platform's under which two names stand: one of them took the other's."""
+    rows = []
+    for number in [key for key in attempts if key.isdigit()]:
+        handed = [one for files in attempts[number].values() for one in files]
+        if len(names := sorted({one.who[-1] for one in handed})) > 1:
+            why = f"They have the same number, {number}; a person must look whose these are."
+            rows.append(Collected("", tuple(map(shown, names)), problem=why))
+            del attempts[number]
+    return rows
 
 
 def _named(tries: dict[tuple[str, ...], list[Handed]]) -> str:
@@ -152,7 +176,9 @@ def _student(who: tuple[str, ...], roster: dict[str, set[str]]) -> str:
         if len(known) == 1 and _squeezed(name):
             return known[0]
     name = who[-1] if who[0].isdigit() else who[0]
-    return safe_name(name.partition("@")[0]).replace(" ", "_")
+    name = safe_name(name.partition("@")[0] or name).replace(" ", "_")
+    # No option of a command, no formula of a spreadsheet.
+    return re.sub(r"^[-=+@]+", "_", name)
 
 
 def _unpack(archive, student: str, person: _Person, fresh: Path) -> Collected:
@@ -161,6 +187,8 @@ def _unpack(archive, student: str, person: _Person, fresh: Path) -> Collected:
     written: dict[str, str] = {}
     notes, room = list(person.notes), _MOST_BYTES
     for one in person.handed:
+        if not one.file:
+            continue
         try:
             data = unpack(archive, one.entry)
             inner = _inner(one.file, data) if one.file.lower().endswith(".zip") else None
@@ -176,12 +204,14 @@ def _unpack(archive, student: str, person: _Person, fresh: Path) -> Collected:
             notes.append(f"{reason} It was left out.".replace("..", "."))
     files = tuple(sorted(written.values()))
     problem = "" if files else "Nothing of it could be unpacked."
+    if not any(one.file for one in person.handed):
+        problem = "It holds no file, only what was typed on the platform."
     return Collected(student, files, tuple(dict.fromkeys(notes)), problem)
 
 
 def _inner(name: str, data: bytes) -> list[tuple[str, bytes]]:
     """The files of an archive in the archive; one within that stays packed."""
-    with open_zip(io.BytesIO(data), name) as archive:
+    with open_zip(data, name) as archive:
         room = _MOST_BYTES
         good: list[Entry] = []
         for entry in entries(archive):
@@ -201,7 +231,7 @@ def _write(folder: Path, path: str, data: bytes, written: dict[str, str], notes:
         notes.append(f"{shown(path)} has no name that can be written; left out.")
         return
     name = "/".join(parts)
-    if name in ("timestamp.txt", "submission_secret.txt"):
+    if name.casefold() in ("timestamp.txt", "submission_secret.txt"):
         notes.append(f"{name} of the student's own was left out.")
         return
     if looks_like(name) in written:
@@ -212,6 +242,8 @@ def _write(folder: Path, path: str, data: bytes, written: dict[str, str], notes:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
     except OSError as error:
+        if error.errno in _FULL:
+            raise
         notes.append(f"{shown(path)} could not be written: {error.strerror}.")
         return
     written[looks_like(name)] = name

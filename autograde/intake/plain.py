@@ -39,6 +39,7 @@ class IntakeExporter(NotebookExporter):
             resources["autograde_intake"] = {
                 "repairs": list(taken.repairs),
                 "quarantined": taken.quarantined,
+                "damaged": taken.damaged.get(about.get("notebook", ""), ""),
             }
         return super().from_filename(filename, resources, **settings)
 

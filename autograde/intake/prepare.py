@@ -6,7 +6,7 @@ handed in is never changed. What cannot be used is said in a sentence, and the c
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
-from autograde.intake.cells import grade_id, mend, released_cells
+from autograde.intake.cells import blank, grade_id, mend, released_cells
 from autograde.intake.names import is_notebook, match, shown
 from autograde.intake.reading import Read, Unusable, kind_of, read_bytes, read_notebook
 
@@ -31,19 +31,22 @@ _IGNORED = {"__MACOSX", ".ipynb_checkpoints", "__pycache__", ".git", ".DS_Store"
 @dataclass(frozen=True)
 class Prepared:
     """What became of a submission: a sentence for each repair; `quarantined` says why nothing of
-    it can be graded, if so; `missing` are notebooks that were not handed in.
+    it can be graded, if so; `missing` are notebooks that were not handed in. In place of one that
+    is there and cannot be read stands what was handed out, with the reason on top; `damaged` has
+    the reason by the notebook's name.
     """
 
     repairs: tuple[str, ...] = ()
     quarantined: str = ""
     missing: tuple[str, ...] = ()
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class _Found:
     """The plain files of a submission by their path in it, and what else was there."""
 
-    files: dict[str, int] = field(default_factory=dict)
+    files: dict[str, os.stat_result] = field(default_factory=dict)
     odd: list[str] = field(default_factory=list)
 
 
@@ -57,10 +60,11 @@ def prepare(submitted: Path, into: Path, *, release: Path, notebooks: Sequence[s
         return _prepare(submitted, into, release=release, notebooks=notebooks)
     except Unusable as reason:
         return Prepared(quarantined=str(reason))
-    except PermissionError as error:
-        if str(error.filename or "").startswith(str(into)):
+    except OSError as error:
+        place = Path(os.fsdecode(error.filename or into))
+        if place.is_relative_to(into):
             raise
-        return Prepared(quarantined=f"{shown(Path(str(error.filename)).name)} may not be read.")
+        return Prepared(quarantined=f"{shown(place.name)} cannot be read: {error.strerror}.")
     except (RecursionError, MemoryError, ValueError, TypeError, KeyError, AttributeError) as error:
         why = f"the submission could not be taken in ({type(error).__name__}); a person must look"
         return Prepared(quarantined=f"{why[0].upper()}{why[1:]}.")
@@ -77,20 +81,21 @@ def _prepare(submitted: Path, into: Path, *, release: Path, notebooks: Sequence[
         for name in notebooks
         if (path := release / f"{name}.ipynb").is_file()
     }
-    chosen, base = _choose(submitted, found, released, notebooks, repairs)
+    chosen, base, damaged = _choose(submitted, found, released, notebooks, repairs)
     mended: dict[str, dict[str, Any]] = {}
     for name, (read, _) in chosen.items():
         mended[name], said = mend(read, released.get(name))
         repairs += said
-    missing = tuple(name for name in notebooks if name not in mended)
     if not mended:
         raise Unusable(_nothing(found, notebooks))
+    mended |= {name: blank(released[name], damaged[name]) for name in damaged if name in released}
+    missing = tuple(name for name in notebooks if name not in mended and name not in damaged)
     repairs += [f"{name}.ipynb was not handed in." for name in missing]
     _copy_others(submitted, found, base, into, repairs, used={p for _, p in chosen.values()})
     for name, notebook in mended.items():
         text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         (into / f"{name}.ipynb").write_bytes(text.encode("utf-8", "replace"))
-    return Prepared(tuple(dict.fromkeys(repairs)), "", missing)
+    return Prepared(tuple(dict.fromkeys(repairs)), "", missing, damaged)
 
 
 @lru_cache(maxsize=32)
@@ -109,7 +114,7 @@ def _walk(root: Path) -> _Found:
                 if entries > MOST_FILES:
                     raise Unusable(f"It holds more than {MOST_FILES:,} files.")
                 name = f"{prefix}{entry.name}"
-                about = entry.stat(follow_symlinks=False)
+                about = os.lstat(entry.path)  # on Windows the entry's own has no number of a file
                 if entry.name in _IGNORED:
                     continue
                 if stat.S_ISDIR(about.st_mode):
@@ -118,7 +123,7 @@ def _walk(root: Path) -> _Found:
                     else:
                         found.odd.append(f"{shown(name)} lies too deep and was left out.")
                 elif stat.S_ISREG(about.st_mode):
-                    found.files[name] = about.st_size
+                    found.files[name] = about
                     if about.st_nlink > 1 and os.name == "posix":
                         key = (about.st_dev, about.st_ino, about.st_nlink)
                         links.setdefault(key, []).append(name)
@@ -138,31 +143,35 @@ def _choose(
     released: dict[str, NotebookNode],
     notebooks: Sequence[str],
     repairs: list[str],
-) -> tuple[dict[str, tuple[Read, str]], str]:
-    """For each notebook what was read, and from which file; and the folder that holds them."""
+) -> tuple[dict[str, tuple[Read, str]], str, dict[str, str]]:
+    """For each notebook what was read, and from which file; the folder that holds them; and why
+    one that is there cannot be read.
+    """
     for base in _bases(found):
         here = [name.removeprefix(base) for name in found.files if _parent(name) == base]
         candidates = match(here, notebooks)
+        for name in [name for name in released if not candidates[name]]:
+            candidates[name] = _under_old_names(here, released[name], notebooks)
         if not any(candidates.values()):
-            candidates = _by_content(root / base, here, released)
+            candidates = _by_content(root, base, here, found, released)
         if any(candidates.values()):
             break
     else:
-        return {}, ""
-    chosen, faults = {}, []
+        return {}, "", {}
+    chosen, faults = {}, {}
     for name, files in candidates.items():
         if not files:
             continue
         try:
-            chosen[name] = _one_of(root / base, files, released.get(name), name, repairs)
+            chosen[name] = _one_of(root, base, files, found, released.get(name), name, repairs)
         except Unusable as reason:
-            faults.append(str(reason))
+            faults[name] = str(reason)
     if faults and not chosen:
-        raise Unusable(" ".join(faults))
-    repairs += faults
+        raise Unusable(" ".join(faults.values()))
+    repairs += faults.values()
     if base:
         repairs.append(f"The notebook lay in the folder {shown(base.rstrip('/'))}.")
-    return chosen, base
+    return chosen, base, faults
 
 
 def _bases(found: _Found) -> Iterator[str]:
@@ -176,13 +185,19 @@ def _parent(name: str) -> str:
 
 
 def _one_of(
-    folder: Path, files: list[str], released: NotebookNode | None, name: str, repairs: list[str]
+    root: Path,
+    base: str,
+    files: list[str],
+    found: _Found,
+    released: NotebookNode | None,
+    name: str,
+    repairs: list[str],
 ) -> tuple[Read, str]:
     """The one file among candidates that is meant. Raises Unusable where two are as likely."""
     reads, faults = {}, []
     for file in files[:20]:
         try:
-            reads[file] = read_notebook(read_bytes(folder / file), file)
+            reads[file] = _read(root, base + file, found)
         except Unusable as reason:
             faults.append(str(reason))
     if not reads:
@@ -225,24 +240,37 @@ def _answers(read: Read | None, released: NotebookNode | None) -> dict[str, str]
     return {name: "".join(text.split()) for name, text in open_cells.items()}
 
 
+def _read(root: Path, file: str, found: _Found) -> Read:
+    data = read_bytes(root / file, seen=found.files[file])
+    return read_notebook(data, file.rpartition("/")[2])
+
+
+def _under_old_names(
+    here: list[str], released: NotebookNode, notebooks: Sequence[str]
+) -> list[str]:
+    """Files named as the notebook was before its assignment was changed."""
+    old = set(released.metadata.get("autograde", {}).get("formerly", ())) - set(notebooks)
+    return [file for files in match(here, old).values() for file in files]
+
+
 def _by_content(
-    folder: Path, here: list[str], released: dict[str, NotebookNode]
+    root: Path, base: str, here: list[str], found: _Found, released: dict[str, NotebookNode]
 ) -> dict[str, list[str]]:
     """Files of any name that hold an assignment's cells, for each notebook."""
-    found: dict[str, list[str]] = {name: [] for name in released}
+    holding: dict[str, list[str]] = {name: [] for name in released}
     for file in sorted(here)[:50]:
         if not is_notebook(file):
             continue
         try:
-            read = read_notebook(read_bytes(folder / file), file)
+            read = _read(root, base + file, found)
         except Unusable:
             continue
         names = {name for cell in read.cells if (name := grade_id(cell.metadata))}
         shares = {stem: len(names & set(released_cells(nb))) for stem, nb in released.items()}
         best = [stem for stem, share in shares.items() if share and share == max(shares.values())]
         if len(best) == 1:
-            found[best[0]].append(file)
-    return found
+            holding[best[0]].append(file)
+    return holding
 
 
 def _nothing(found: _Found, notebooks: Sequence[str]) -> str:
@@ -258,22 +286,28 @@ def _copy_others(
 ) -> None:
     """The submission's other plain files; those beside the notebook stay beside it."""
     left, copied = list(found.odd), 0
-    for name, size in sorted(found.files.items()):
-        file = name.removeprefix(base) if name.startswith(base) else name
-        if not name.startswith(base) and name not in _OF_NBGRADER:
+    for name, about in sorted(found.files.items()):
+        if name in _OF_NBGRADER:
+            file = name
+        elif name.startswith(base):
+            file = name.removeprefix(base)
+        else:
             continue
         if file in used or is_notebook(file.rpartition("/")[2]):
+            continue
+        if file != name and file.casefold() in _OF_NBGRADER:
+            left.append(f"{shown(name)} of the student's own was left out.")
             continue
         if name == "timestamp.txt" and (fault := _date_fault(root / name)):
             left.append(fault)
             continue
-        if size <= MOST_FILE:
-            copied += size
+        if about.st_size <= MOST_FILE:
+            copied += about.st_size
         if copied > MOST_ALL:
             left.append(f"Its files have more than {MOST_ALL / 1e6:.0f} MB; the rest was left out.")
             break
         try:
-            data = read_bytes(root / name, most=MOST_FILE)
+            data = read_bytes(root / name, most=MOST_FILE, seen=about)
             target = into / file
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)

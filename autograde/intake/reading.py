@@ -5,12 +5,13 @@ to an assignment are `autograde.intake.cells`'s task.
 """
 
 import json
+import math
 import os
 import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -21,6 +22,9 @@ MOST_CELLS = 5_000
 MOST_SOURCE = 10_000_000  # characters of all cells together
 MOST_CELL = 2_000_000  # characters of one cell
 _MOST_PARTS = 1_000_000  # brackets; each costs up to a hundred bytes of memory
+_MOST_ABOUT = 200_000  # parts of all metadata together: what a comma ends may cost as much
+_MOST_LINES = 2_500_000  # parts of one cell's source
+_MOST_PICTURES = 1_000  # parts of one cell's attachments, which are few and long
 
 
 class Unusable(Exception):
@@ -47,14 +51,19 @@ class Read:
     repairs: tuple[str, ...] = ()
 
 
+# What is not built yet is a slice of the file: a list of short strings takes twelve times its
+# length when it is built, and whoever hands it in chooses how long it is.
+_NOTHING = msgspec.Raw(b"null")
+
+
 class _RawCell(msgspec.Struct):
-    cell_type: Any = "raw"
-    source: Any = ""
-    input: Any = None  # the name of a code cell's source before format 4
-    metadata: Any = None
-    id: Any = None
-    attachments: Any = None
-    level: Any = None
+    cell_type: msgspec.Raw = _NOTHING
+    source: msgspec.Raw = _NOTHING
+    input: msgspec.Raw = _NOTHING  # the name of a code cell's source before format 4
+    metadata: msgspec.Raw = _NOTHING
+    id: msgspec.Raw = _NOTHING
+    attachments: msgspec.Raw = _NOTHING
+    level: msgspec.Raw = _NOTHING
 
 
 class _Sheet(msgspec.Struct):
@@ -62,28 +71,40 @@ class _Sheet(msgspec.Struct):
 
 
 class _Raw(msgspec.Struct):
-    nbformat: Any = None
-    nbformat_minor: Any = None
-    metadata: Any = None
+    nbformat: msgspec.Raw = _NOTHING
+    nbformat_minor: msgspec.Raw = _NOTHING
+    metadata: msgspec.Raw = _NOTHING
     cells: list[_RawCell] | None = None
     worksheets: list[_Sheet] | None = None
 
 
+class _Needed(msgspec.Struct):
+    """Of metadata that are too big to be honest, or widgets' state, what grading needs."""
+
+    nbgrader: msgspec.Raw = _NOTHING
+    kernelspec: msgspec.Raw = _NOTHING
+    language_info: msgspec.Raw = _NOTHING
+
+
 _decoder = msgspec.json.Decoder(_Raw)
+_needed = msgspec.json.Decoder(_Needed)
 
 
-def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
-    """The content of a plain file. Links are not followed, devices and pipes not opened."""
+def read_bytes(path: Path, *, most: int = MOST_BYTES, seen: os.stat_result | None = None) -> bytes:
+    """The content of a plain file. Links are not followed, devices and pipes not opened; what was
+    `seen` under this path must still be the file there, whatever its folders have become.
+    """
     name = shown(path.name)
     try:
         before = path.lstat()
         if not stat.S_ISREG(before.st_mode):
             raise Unusable(f"{name} is {kind_of(before.st_mode)}, not a file.")
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+        with open_plain(path) as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
                 raise Unusable(f"{name} is not a plain file.")
+            if seen is not None and not os.path.samestat(about, seen):
+                raise Unusable(f"{name} was replaced while it was read; grade it again.")
             if about.st_size > most:
                 raise Unusable(
                     f"{name} has {about.st_size / 1e6:,.0f} MB; {most / 1e6:.0f} MB is the limit."
@@ -94,6 +115,12 @@ def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
     if len(data) > most:
         raise Unusable(f"{name} has more than {most / 1e6:.0f} MB, which is the limit.")
     return data
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """A file, opened so that no link put there meanwhile is followed and no pipe waited for."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb")
 
 
 def kind_of(mode: int) -> str:
@@ -112,8 +139,8 @@ def kind_of(mode: int) -> str:
 def read_notebook(data: bytes, name: str) -> Read:
     """The notebook in `data`. Raises Unusable with a sentence that begins with the file's name."""
     name, repairs = shown(name), []
+    _refuse_other_files(data.removeprefix(b"\xef\xbb\xbf"), name)
     data = _as_utf8(data, name, repairs)
-    _refuse_other_files(data, name)
     try:
         raw = _decode(data, name, repairs)
         return _read(raw, name, repairs)
@@ -160,8 +187,14 @@ def _refuse_other_files(data: bytes, name: str) -> None:
     for begin, what in known:
         if start.startswith(begin):
             raise Unusable(f"{name} is {what}.")
-    if re.search(rb"^<{7} .*^={7}\r?$.*^>{7} ", data[:5_000_000], re.MULTILINE | re.DOTALL):
-        raise Unusable(f"{name} holds the marks of an unfinished git merge.")
+    # One mark after the other: a single pattern with gaps looks at every pair of lines.
+    place = 0
+    for mark in (rb"^<{7} ", rb"^={7}\r?$", rb"^>{7} "):
+        found = re.compile(mark, re.MULTILINE).search(data, place)
+        if not found:
+            return
+        place = found.end()
+    raise Unusable(f"{name} holds the marks of an unfinished git merge.")
 
 
 def _decode(data: bytes, name: str, repairs: list[str]) -> _Raw:
@@ -183,7 +216,10 @@ def _decode(data: bytes, name: str, repairs: list[str]) -> _Raw:
         value, end = _loads(text)
     except ValueError:
         mended = re.sub(
-            r'("(?:[^"\\]|\\.)*+")|,(?=\s*+[\]}])', lambda m: m[1] or "", text, flags=re.DOTALL
+            r'("(?:[^"\\]|\\.)*+(?:"|\\?\Z))|,(?=\s*+[\]}])',
+            lambda m: m[1] or "",
+            text,
+            flags=re.DOTALL,
         )
         try:
             value, end = _loads(mended)
@@ -197,18 +233,24 @@ def _decode(data: bytes, name: str, repairs: list[str]) -> _Raw:
     elif text[end:].strip():
         repairs.append(f"{name} was filled up with empty bytes; they were left out.")
     try:
-        return msgspec.convert(value, _Raw)
+        return _decoder.decode(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except msgspec.ValidationError as error:
         raise Unusable(f"{name} is not a notebook: {_place(error)}.") from None
 
 
 def _loads(text: str) -> tuple[Any, int]:
     start = len(text) - len(text.lstrip())
-    return json.JSONDecoder(parse_int=_number).raw_decode(text, start)
+    decoder = json.JSONDecoder(
+        parse_int=_number, parse_float=_number, parse_constant=lambda name: None
+    )
+    return decoder.raw_decode(text, start)
 
 
-def _number(digits: str) -> int | float:
-    return int(digits) if len(digits) < 20 else float("inf")
+def _number(digits: str) -> int | float | None:
+    """A number that strict JSON has too: no notebook means anything by a longer one."""
+    if digits.lstrip("-").isdigit():
+        return int(digits) if len(digits) < 19 else None
+    return number if math.isfinite(number := float(digits)) else None
 
 
 def _place(error: Exception) -> str:
@@ -218,34 +260,29 @@ def _place(error: Exception) -> str:
 
 
 def _read(raw: _Raw, name: str, repairs: list[str]) -> Read:
-    cells = raw.cells
+    cells, version = raw.cells, _whole(raw.nbformat)
     if cells is None and raw.worksheets is not None:
         cells = [cell for sheet in raw.worksheets for cell in sheet.cells]
-        version = raw.nbformat if isinstance(raw.nbformat, int) else 3
+        version = 3 if version is None else version
         repairs.append(f"{name} was in notebook format {version}; it was brought to format 4.")
-    elif cells is not None and _minor(raw) < 5:
-        repairs.append(
-            f"{name} was in notebook format 4.{_minor(raw)}; it was brought to format 4.5."
-        )
+    elif cells is not None and version == 4 and (minor := _whole(raw.nbformat_minor)) in range(5):
+        repairs.append(f"{name} was in notebook format 4.{minor}; it was brought to format 4.5.")
     if cells is None:
         raise Unusable(f"{name} is not a notebook: it has no cells.")
     if len(cells) > MOST_CELLS:
         raise Unusable(f"{name} has {len(cells):,} cells; {MOST_CELLS:,} is the limit.")
-    done = [_cell(cell) for cell in cells]
-    longest, total = 0, 0
-    for cell in done:
-        longest, total = max(longest, len(cell.source)), total + len(cell.source)
-    if longest > MOST_CELL or total > MOST_SOURCE:
-        raise Unusable(f"{name} has {total / 1e6:.0f} MB of text in its cells, which is too much.")
+    room = _Room(_MOST_ABOUT)
+    metadata = room.metadata(raw.metadata)
+    done, total = [], 0
+    for cell in cells:
+        done.append(_cell(cell, room, name))
+        total += len(done[-1].source)
+        if len(done[-1].source) > MOST_CELL or total > MOST_SOURCE:
+            raise Unusable(f"{name} has too much text in its cells, over {total / 1e6:.0f} MB.")
     if any("\r" in cell.source for cell in done):
         repairs.append(f"{name} had Windows line ends in its cells; they were made plain.")
         done = [_with_plain_ends(cell) for cell in done]
-    return Read(done, raw.metadata if isinstance(raw.metadata, dict) else {}, tuple(repairs))
-
-
-def _minor(raw: _Raw) -> int:
-    minor = raw.nbformat_minor
-    return minor if isinstance(minor, int) and 0 <= minor < 100 and raw.nbformat == 4 else 5
+    return Read(done, metadata, tuple(repairs))
 
 
 def _with_plain_ends(cell: Cell) -> Cell:
@@ -253,20 +290,69 @@ def _with_plain_ends(cell: Cell) -> Cell:
     return Cell(cell.kind, source, cell.metadata, cell.id, cell.attachments)
 
 
-def _cell(raw: _RawCell) -> Cell:
-    kind = raw.cell_type if isinstance(raw.cell_type, str) else "raw"
-    source = _text(raw.source if raw.input is None else raw.input)
+def _cell(raw: _RawCell, room: "_Room", name: str) -> Cell:
+    kind = _short(raw.cell_type) or "raw"
+    text = raw.source if bytes(raw.input) == b"null" else raw.input
+    if _parts(text) > _MOST_LINES:
+        raise Unusable(f"{name} has a cell of more than {_MOST_LINES:,} pieces of text.")
+    source = _text(_built(text))
     if kind == "heading":  # formats 1 to 3
-        level = raw.level if isinstance(raw.level, int) and 1 <= raw.level <= 6 else 1
+        level = _whole(raw.level)
+        level = level if level in range(1, 7) else 1
         kind, source = "markdown", f"{'#' * level} {' '.join(source.split())}"
     kind = {"html": "markdown", "rst": "raw", "plaintext": "raw"}.get(kind, kind)
+    pictures = None
+    if kind != "code" and _parts(raw.attachments) <= _MOST_PICTURES:
+        pictures = _built(raw.attachments)
     return Cell(
         kind if kind in ("code", "markdown", "raw") else "raw",
         source,
-        raw.metadata if isinstance(raw.metadata, dict) else {},
-        raw.id if isinstance(raw.id, str) else None,
-        raw.attachments if isinstance(raw.attachments, dict) and kind != "code" else None,
+        room.metadata(raw.metadata),
+        _short(raw.id),
+        pictures if isinstance(pictures, dict) else None,
     )
+
+
+class _Room:
+    """How much of a notebook's metadata may still be built."""
+
+    def __init__(self, parts: int) -> None:
+        self.parts = parts
+
+    def metadata(self, raw: msgspec.Raw) -> dict[str, Any]:
+        """The metadata, or only what grading needs of them; {} where they are no object."""
+        if (parts := _parts(raw)) <= self.parts:
+            self.parts -= parts
+            found = _built(raw)
+            return found if isinstance(found, dict) else {}
+        try:
+            needed = msgspec.structs.asdict(_needed.decode(raw))
+        except msgspec.MsgspecError:
+            return {}
+        found = {name: _built(value) for name, value in needed.items() if _parts(value) <= 100}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _parts(raw: msgspec.Raw) -> int:
+    """At most so many values are in it, however short they are."""
+    return 1 + bytes(raw).count(b",")
+
+
+def _built(raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.MsgspecError:  # a number that Python has not
+        return None
+
+
+def _short(raw: msgspec.Raw) -> str | None:
+    value = _built(raw) if memoryview(raw).nbytes <= 1_000 else None
+    return value if isinstance(value, str) else None
+
+
+def _whole(raw: msgspec.Raw) -> int | None:
+    value = _built(raw) if memoryview(raw).nbytes <= 20 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _text(source: Any) -> str:

@@ -26,6 +26,14 @@ _ASK_FOR_KERNEL = (
     "A real kernel runs it, with all tests of the notebook unprotected, if the notebook has in its "
     'metadata "autograde": {"real_kernel": true}.'
 )
+_PATCHES = re.compile(
+    r"((unittest\.)?mock\.)?patch(\.(object|dict))?|monkeypatch\.set(attr|env|item)"
+)
+_CROSSES = {"builtins.input", "sys.stdin"}
+_DATA = re.compile(
+    r"list|dict|set|frozenset|tuple|str|bytes|int|float"
+    r"|(\w+\.)?(deque|Counter|OrderedDict|defaultdict|DataFrame|Series|ndarray)"
+)
 _CURRENT_FIGURE = {"gcf", "gca", "get_fignums"}
 _UNPICKLES = {
     ("pickle", "load"), ("pickle", "loads"), ("joblib", "load"), ("pd", "read_pickle"),
@@ -63,6 +71,7 @@ def lint(notebook: NotebookNode) -> list[Finding]:
         Finding(name, line, "changed", what, _ASK_FOR_KERNEL)
         for name, line, what in needs.reasons(notebook)
     ]
+    findings += _passed_on(code)
     for cell in code:
         name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
         if is_test(cell) and not options_of(cell).unprotected:
@@ -85,12 +94,31 @@ def _of_kernel(notebook: NotebookNode) -> Finding:
     )  # fmt: skip
 
 
+def _passed_on(code: list[NotebookNode]) -> Iterator[Finding]:
+    """Names that a test binds and a later cell needs, which runs in the other process."""
+    tests: dict[str, str] = {}
+    seen: set[str] = set()
+    for cell in code:
+        if is_test(cell) and not options_of(cell).unprotected:
+            name = cell.metadata.nbgrader.get("grade_id", "")
+            tests |= dict.fromkeys(cells.bound(cell.source), name)
+            continue
+        for needed in sorted(cells.unbound(cell.source) & tests.keys() - seen):
+            seen.add(needed)
+            yield Finding(
+                tests[needed], 1, "changed", f"it binds {needed}, which a later cell uses",
+                "Bind it in a cell of its own: students' cells see nothing that a test binds.",
+            )  # fmt: skip
+        seen |= cells.bound(cell.source, imports=True)
+
+
 class _Facts:
     """What the reference solutions define: names, classes, generators, parameters they change."""
 
     def __init__(self, solutions: list[str]) -> None:
         self.names: set[str] = set()
         self.classes: dict[str, set[str]] = {}
+        self.bases: set[str] = set()
         self.changes: set[str] = set()
         self.globals: set[str] = set()
         for source in solutions:
@@ -98,6 +126,8 @@ class _Facts:
             self.globals |= cells.used_in_functions(source)
             for node in ast.walk(cells.parse(source) or ast.Module([], [])):
                 if isinstance(node, ast.ClassDef):
+                    bases = map(ast.unparse, node.bases)
+                    self.bases |= {base for base in bases if _DATA.fullmatch(base)}
                     functions = [n for n in node.body if isinstance(n, ast.FunctionDef)]
                     self.classes[node.name] = {function.name for function in functions}
                     self.changes |= {f.name for f in functions if cells.changes_arguments(f)}
@@ -109,6 +139,7 @@ class _Reader:
 
     def read(self, tree: ast.Module) -> Iterator[Finding]:
         self.assigned = _assigned(tree)
+        self.own = set(filter(None, map(_bound_by, ast.walk(tree)))) | self.facts.names
         for node in ast.walk(tree):
             check = getattr(self, f"on_{type(node).__name__.lower()}", None)
             if check is not None:
@@ -190,6 +221,13 @@ class _Reader:
                 "Have the students write the subclass too, or test the class by its methods.",
             )  # fmt: skip
 
+    def on_name(self, node: ast.Name) -> Iterator[Finding]:
+        if node.id in cells.HISTORY - self.own:
+            yield self.found(
+                node, "refused", f"{node.id} is the notebook's history, of the student's process",
+                "Have the students put what is tested into a name or a function.",
+            )  # fmt: skip
+
     def on_attribute(self, node: ast.Attribute) -> Iterator[Finding]:
         if node.attr in ("__code__", "__globals__", "__closure__") and self.is_students(node.value):
             yield self.found(
@@ -218,15 +256,12 @@ class _Reader:
                     node, "refused", "it unpickles, which can run the student's code",
                     "Have the students' code load the file and compare what it returns.",
                 )  # fmt: skip
-            if callee.attr == "asdict" and any(map(self.is_students, node.args)):
-                yield self.found(
-                    node, "refused", "dataclasses.asdict needs the class itself", "Use vars()."
-                )
             if callee.attr in _CURRENT_FIGURE and callee.value.id in ("plt", "pyplot"):
                 yield self.found(
                     node, "refused", f"plt.{callee.attr} knows no figure of the student's process",
                     "Have the students' function return the Axes, and ask that.",
                 )  # fmt: skip
+        yield from self.crossing(node, ast.unparse(callee))
         if not self.is_students(callee):
             return
         for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
@@ -234,6 +269,24 @@ class _Reader:
                 yield self.found(
                     given, "weak", f"the student's code is handed {given.id!r}",
                     "Ask for predictions and score them in the test.",
+                )  # fmt: skip
+
+    def crossing(self, node: ast.Call, called: str) -> Iterator[Finding]:
+        """What the student's process does not see of a test, and a test of what is there."""
+        if node.args and _PATCHES.fullmatch(called) and not self.is_students(node.args[0]):
+            first = node.args[0]
+            target = str(first.value) if isinstance(first, ast.Constant) else ast.unparse(first)
+            if target not in _CROSSES and not target.startswith("__main__."):
+                yield self.found(
+                    node, "changed", f"the student's code does not see what it puts into {target}",
+                    "Have the students' function take it as an argument.",
+                )  # fmt: skip
+        if called == "isinstance" and len(node.args) == 2:
+            kinds = node.args[1].elts if isinstance(node.args[1], ast.Tuple) else node.args[1:]
+            for kind in sorted(self.facts.bases & set(map(ast.unparse, kinds))):
+                yield self.found(
+                    node, "changed", f"a student's class derived from {kind} is no {kind} here",
+                    "Assert what its objects do: their length, items and methods.",
                 )  # fmt: skip
 
     def on_expr(self, node: ast.Expr) -> Iterator[Finding]:
@@ -259,7 +312,7 @@ class _Reader:
                 and target.attr == "stdin"
             ):
                 yield self.found(
-                    node, "changed", "sys.stdin is replaced here, not in the student's process",
+                    node, "changed", "sys.stdin is replaced for `input`, not for its own readers",
                     'Patch input: `with patch("builtins.input", return_value="3"):`.',
                 )  # fmt: skip
 
@@ -321,6 +374,13 @@ def _assigned(tree: ast.Module) -> dict[str, ast.AST]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.setdefault(node.id, [])
     return {name: values[0] for name, values in found.items() if len(values) == 1}
+
+
+def _bound_by(node: ast.AST) -> str:
+    """The name that a parameter or an assignment binds; empty for what binds none."""
+    if isinstance(node, ast.arg):
+        return node.arg
+    return node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else ""
 
 
 def _is_ipython(node: ast.AST) -> bool:

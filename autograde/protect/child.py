@@ -9,17 +9,21 @@ import copy
 import inspect
 import os
 import pickle
+import random
 import select
 import signal
 import sys
 import types
+import warnings
+import weakref
 from enum import Enum
 from importlib import import_module
 from typing import Any
 
 import msgspec
+from IPython.core.error import StdinNotImplementedError
 
-from autograde.protect import codec, errors
+from autograde.protect import abroad, codec, errors
 from autograde.protect.shell import Shell, brief_traceback, capture_streams, seed_all
 from autograde.protect.wire import Closed, Wire
 
@@ -28,7 +32,16 @@ _FUNCTIONS = (
     types.WrapperDescriptorType, types.MethodDescriptorType,
 )  # fmt: skip
 _MUTABLE = (list, dict, set, bytearray)
+_IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, tuple, frozenset)
 _PASSIVE = {"__init__", "__new__", "__dict__", "__weakref__", "__doc__", "__module__"}
+
+
+def _note(annotation: Any) -> list[Any]:
+    """An annotation, if there is one: a class or None, or the text of anything else."""
+    if annotation is inspect.Parameter.empty:
+        return []
+    plain = annotation is None or getattr(annotation, "__module__", "builtins") == "builtins"
+    return [annotation if plain else inspect.formatannotation(annotation)]
 
 
 class Child:
@@ -42,6 +55,8 @@ class Child:
         self.watched: dict[str, Any] = {}
         self.recorder = shell.recorder
         self.raw = os.dup(1)
+        self.in_call = False  # else in a cell, where nobody waits for what is asked
+        shell.has_loop = True
         capture_streams(self.recorder)
         builtins.input = self.input
 
@@ -66,6 +81,7 @@ class Child:
     # The supervisor's orders.
 
     def order(self, order: dict[str, Any]) -> None:
+        self.in_call = False
         outputs = []
         if order["op"] == "run":
             if order["seed"] is not None:
@@ -97,22 +113,26 @@ class Child:
 
     def answer(self, request: list[Any]) -> None:
         number, name, *parts = request
+        self.in_call = True
         before, self.recorder.outputs = self.recorder.outputs, []
-        try:
-            reply = ["ok", getattr(self, f"do_{name}")(*parts)]
-        except StopIteration as stop:
-            reply = ["stop", None] if name == "next" else self.failure(stop)
-        except Closed:
-            raise
-        except BaseException as error:
-            reply = self.failure(error)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            try:
+                reply = ["ok", getattr(self, f"do_{name}")(*parts)]
+            except StopIteration as stop:
+                reply = ["stop", stop.value] if name == "next" else self.failure(stop)
+            except Closed:
+                raise
+            except BaseException as error:
+                reply = self.failure(error)
         self.drain()
         printed = [[o["name"], "".join(o["parts"])] for o in self.recorder.outputs if "parts" in o]
         self.recorder.outputs, self.recorder.text = before, 0
+        warned = [[errors.ancestry(w.category), str(w.message)[:1000]] for w in said[:100]]
         try:
-            message = self.write([number, *reply, printed, self.changed()])
+            message = self.write([number, *reply, printed, self.changed(), warned])
         except Exception as error:
-            message = self.write([number, *self.failure(error), printed, []])
+            message = self.write([number, *self.failure(error), printed, [], []])
         self.calls.send(message)
 
     def failure(self, error: BaseException) -> list[Any]:
@@ -149,9 +169,14 @@ class Child:
     def do_unassign(self, name: str) -> None:
         self.shell.user_ns.pop(name, None)
 
-    def do_call(self, target: Any, arguments: list, keywords: dict, back: bool) -> Any:
+    def do_seed(self, library: str, value: Any) -> None:
+        (random.seed if library == "random" else sys.modules["numpy"].random.seed)(value)
+
+    def do_call(self, target: Any, arguments: list, keywords: dict, back: bool) -> list[Any]:
+        """The result, which argument it is if it is one, and what became of the arguments."""
         result = target(*arguments, **keywords)
-        return [result, arguments, keywords] if back else result
+        same = (i for i, a in enumerate(arguments) if a is result and type(a) not in _IMMUTABLE)
+        return [result, next(same, None), *([arguments, keywords] if back else [])]
 
     def do_method(self, target: Any, name: str, arguments: list, keywords: dict, back: bool) -> Any:
         return self.do_call(getattr(target, name), arguments, keywords, back)
@@ -165,6 +190,11 @@ class Child:
 
     def do_next(self, target: Any) -> Any:
         return next(target)
+
+    def do_exit(self, target: Any, error: Any) -> Any:
+        """Leave a context manager; `error` is an exception, or None."""
+        trace = error and error.__traceback__
+        return type(target).__exit__(target, error and type(error), error, trace)
 
     def do_await(self, target: Any) -> Any:
         async def finish() -> Any:
@@ -194,9 +224,11 @@ class Child:
         found = []
         for p in inspect.signature(target).parameters.values():
             default = None if p.default is p.empty else [p.default]
-            note = "" if p.annotation is p.empty else inspect.formatannotation(p.annotation)
-            found.append([p.name, int(p.kind), default, note])
-        return found
+            found.append([p.name, int(p.kind), default, _note(p.annotation)])
+        return [*found, _note(inspect.signature(target).return_annotation)]
+
+    def do_annotations(self, target: Any) -> dict[str, Any]:
+        return {name: _note(value)[0] for name, value in inspect.get_annotations(target).items()}
 
     def do_describe(self, number: int) -> dict[str, Any]:
         """A class as its names, its special methods and its ancestors."""
@@ -223,6 +255,8 @@ class Child:
             "bases": [self.hold(b) for b in kind.__mro__[1:-1] if b.__module__ == "__main__"],
             "special": sorted(special - _PASSIVE),
             "methods": sorted(methods),
+            "notes": self.do_annotations(kind),
+            "fields": list(getattr(kind, "__dataclass_fields__", ())),
         }
 
     # References.
@@ -240,10 +274,12 @@ class Child:
         return codec.encode(value, refer=self.refer)
 
     def refer(self, value: Any) -> Any:
-        if (home := getattr(type(value), "_home", None)) or (
-            home := getattr(value, "_home", None) if type(value) is types.FunctionType else None
-        ):
-            return ["b", value.__dict__["_number"] if home is True else home]
+        if getattr(type(value), "_home", None):
+            return ["b", value.__dict__["_number"]]
+        if type(value) is types.FunctionType and "_home" in value.__dict__:
+            number, given = value.__dict__["_home"]
+            if given() is value:  # not a wrapper, to which `functools.wraps` copied it
+                return ["b", number]
         if isinstance(value, BaseException):
             return ["x", errors.describe(value, [], None)]
         if codec.is_plain_subclass(value) and not self.has_its_own(type(value)):
@@ -278,14 +314,15 @@ class Child:
 
     # What the test handed to the student's code.
 
-    def callback(self, number: int, name: str, special: list[str] | None) -> Any:
+    def callback(self, number: int, name: str, special: list[str] | None, says: str | None) -> Any:
         if special is None:
 
             def function(*arguments: Any, **keywords: Any) -> Any:
                 return self.call_back(number, "__call__", arguments, keywords)
 
             function.__name__ = function.__qualname__ = name
-            function._home = number
+            function.__doc__ = says
+            function._home = number, weakref.ref(function)
             return function
         kind = self.kinds.get((name, *special)) or self.kinds.setdefault(
             (name, *special), self.stub(name, special)
@@ -331,6 +368,9 @@ class Child:
             raise value
 
     def input(self, prompt: str = "") -> str:
+        """A test may answer, which has replaced `input`."""
+        if not self.in_call:
+            raise StdinNotImplementedError("nobody is there to answer input() while it is graded")
         return self.call_back(0, "input", (str(prompt),), {})
 
 
@@ -339,4 +379,5 @@ def main(shell: Shell, control: Wire, calls: Wire) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     seed_all(None)
     sys.path.insert(0, "")
+    abroad.share_temporary_files()
     Child(shell, control, calls).serve()

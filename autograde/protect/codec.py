@@ -1,24 +1,29 @@
 """Values as bytes, data only: what crosses between the student's process and the trusted one.
 Nothing here can run code of the other side: a value is one of a closed list of plain types, rebuilt
 from checked parts, or a reference that the caller's hook resolves. A subclass of a plain type
-arrives as the plain type. Arrays and frames are `autograde.protect.tables`'s; sockets are
+arrives as the plain type. A list, dict or set that stands twice in a message is one object on the
+other side as well. Arrays and frames are `autograde.protect.tables`'s; sockets are
 `autograde.protect.wire`'s.
 """
 
 import datetime as dt
+import math
 import sys
-from collections import Counter, OrderedDict, deque, namedtuple
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from keyword import iskeyword
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+
+from autograde.protect import times
 
 
 class CodecError(ValueError):
@@ -61,7 +66,10 @@ def encode(value: Any, *, refer: ToReference = no_reference, limits: Limits = LI
     """Bytes of `value`. `refer` turns what is no plain value into a plain name for it; it returns
     None to have a subclass of a plain type flattened, or raises CodecError.
     """
-    packed = _pack(_Writer(refer, limits).write(value, 0))
+    try:
+        packed = _pack(_Writer(refer, limits).write(value, 0))
+    except times.NoZoneError as error:
+        raise CodecError(str(error)) from None
     if len(packed) > limits.size:
         raise CodecError(f"a value of {len(packed):,} bytes; {limits.size:,} is the limit")
     return packed
@@ -81,22 +89,38 @@ def decode(packed: bytes, *, resolve: FromReference = no_reference, limits: Limi
 class _Writer:
     def __init__(self, refer: ToReference, limits: Limits) -> None:
         self.refer, self.limits, self.nodes = refer, limits, 0
+        self.places: dict[int, int] = {}
+        self.kept: list[Any] = []  # what has a place; alive, so that its id is nobody else's
 
     def write(self, value: Any, depth: int) -> Any:
         kind = type(value)
-        if value is None or kind is bool or kind is float or kind is bytes:
+        if value is None or kind is bool or kind is bytes:
             return value
+        if kind is float:
+            return value if value == value else _not_a_number(value)
         if kind is int:
             return value if value in _SMALL else {"i": _integer_bytes(value)}
         if kind is str:
             return _text(value)
-        if kind is list:
-            return self.all(value, depth)
         if kind is tuple:
             return {"t": self.all(value, depth)}
-        if kind is dict:
-            return {"d": self.pairs(value.items(), depth)}
+        if kind is list or kind is dict or kind is set:
+            return self.once(value, kind, depth)
         return self.other(value, kind, depth)
+
+    def once(self, value: Any, kind: type, depth: int) -> Any:
+        """What can change in place, or its place if it stands in the message already."""
+        if (place := self.places.get(id(value))) is not None:
+            return {"@": place}
+        if kind is list:
+            written: Any = self.all(value, depth)
+        elif kind is dict:
+            written = {"d": self.pairs(value.items(), depth)}
+        else:
+            written = {"s": self.all(value, depth)}
+        self.places[id(value)] = len(self.kept)
+        self.kept.append(value)
+        return written
 
     def all(self, values: Iterable[Any], depth: int) -> list[Any]:
         self.check(depth)
@@ -173,6 +197,13 @@ def _text(value: str) -> Any:
     return value
 
 
+def _not_a_number(value: float) -> Any:
+    """The nan that everybody writes is one object, which lists and dicts find by identity."""
+    if value is math.nan:
+        return {"n": "math"}
+    return {"n": "numpy"} if value is vars(sys.modules.get("numpy", math))["nan"] else value
+
+
 def _integer_bytes(value: int) -> bytes:
     length = value.bit_length() // 8 + 1
     if length > _LONGEST_INTEGER:
@@ -190,30 +221,11 @@ def _tables_for(value: Any) -> Any:
     return tables
 
 
-def _zone(zone: dt.tzinfo | None) -> Any:
-    if zone is None:
-        return None
-    if isinstance(zone, ZoneInfo) and zone.key:
-        return zone.key
-    offset = zone.utcoffset(None)
-    if offset is None:
-        raise CodecError("a time zone without a name or an offset")
-    return offset.total_seconds()
-
-
-def _from_zone(zone: Any) -> dt.tzinfo | None:
-    if zone is None:
-        return None
-    if isinstance(zone, str):
-        return ZoneInfo(zone)
-    return dt.timezone(dt.timedelta(seconds=zone))
-
-
 _EXACT: dict[type, Callable[[_Writer, Any, int], Any]] = {
-    set: lambda w, v, d: {"s": w.all(v, d)},
     frozenset: lambda w, v, d: {"z": w.all(v, d)},
     Counter: lambda w, v, d: {"C": w.pairs(v.items(), d)},
     OrderedDict: lambda w, v, d: {"O": w.pairs(v.items(), d)},
+    defaultdict: lambda w, v, d: {"dd": [w.write(v.default_factory, d), w.pairs(v.items(), d)]},
     deque: lambda w, v, d: {"q": [v.maxlen, w.all(v, d)]},
     bytearray: lambda w, v, d: {"b": bytes(v)},
     complex: lambda w, v, d: {"c": [v.real, v.imag]},
@@ -223,12 +235,16 @@ _EXACT: dict[type, Callable[[_Writer, Any, int], Any]] = {
     type(NotImplemented): lambda w, v, d: {"N": None},
     Decimal: lambda w, v, d: {"D": str(v)},
     Fraction: lambda w, v, d: {"F": w.all((v.numerator, v.denominator), d)},
-    dt.datetime: lambda w, v, d: {"dt": [v.replace(tzinfo=None).isoformat(), _zone(v.tzinfo)]},
+    dt.datetime: lambda w, v, d: {"dt": times.moment_parts(v)},
     dt.date: lambda w, v, d: {"da": v.isoformat()},
-    dt.time: lambda w, v, d: {"ti": [v.replace(tzinfo=None).isoformat(), _zone(v.tzinfo)]},
+    dt.time: lambda w, v, d: {"ti": times.moment_parts(v)},
     dt.timedelta: lambda w, v, d: {"td": [v.days, v.seconds, v.microseconds]},
-    dt.timezone: lambda w, v, d: {"tz": _zone(v)},
-    ZoneInfo: lambda w, v, d: {"tz": _zone(v)},
+    dt.timezone: lambda w, v, d: {"tz": times.zone_parts(v)},
+    ZoneInfo: lambda w, v, d: {"tz": times.zone_parts(v)},
+    type(Path()): lambda w, v, d: {"P": _text(str(v))},
+    type({}.keys()): lambda w, v, d: {"vk": w.all(v, d)},
+    type({}.values()): lambda w, v, d: {"vv": w.all(v, d)},
+    type({}.items()): lambda w, v, d: {"vi": w.pairs(v, d)},
 }
 
 
@@ -250,11 +266,12 @@ _DAMAGED = (
 class _Reader:
     def __init__(self, resolve: FromReference, limits: Limits) -> None:
         self.resolve, self.limits, self.nodes = resolve, limits, 0
+        self.kept: list[tuple[Any, int]] = []  # what can change in place, and how much is in it
 
     def read(self, tree: Any, depth: int) -> Any:
         kind = type(tree)
         if kind is list:
-            return self.all(tree, depth)
+            return self.keep(list, tree, depth)
         if kind is not dict:
             if kind in (msgspec.msgpack.Ext, dt.datetime):
                 raise CodecError("an extension of the format")
@@ -269,14 +286,32 @@ class _Reader:
         except _DAMAGED as error:
             raise CodecError(f"a damaged value {tag!r}: {error}") from None
 
+    def keep(self, kind: type, part: Any, depth: int) -> Any:
+        before = self.nodes
+        found = self.all(part, depth) if kind is list else kind(
+            self.pairs(part, depth) if kind is dict else self.all(part, depth))  # fmt: skip
+        self.kept.append((found, self.nodes - before))
+        return found
+
+    def again(self, place: Any) -> Any:
+        """What stands in the message already; it counts as often as it stands there."""
+        if type(place) is not int or not 0 <= place < len(self.kept):
+            raise CodecError("not a place in the message")
+        found, size = self.kept[place]
+        self.count(size)
+        return found
+
+    def count(self, more: int) -> None:
+        self.nodes += more
+        if self.nodes > self.limits.nodes:
+            raise CodecError(f"more than {self.limits.nodes:,} values")
+
     def all(self, parts: Any, depth: int) -> list[Any]:
         if type(parts) is not list:
             raise CodecError("a list was expected")
-        self.nodes += len(parts)
+        self.count(len(parts))
         if depth > self.limits.depth:
             raise CodecError(f"nested deeper than {self.limits.depth} levels")
-        if self.nodes > self.limits.nodes:
-            raise CodecError(f"more than {self.limits.nodes:,} values")
         read, deeper = self.read, depth + 1
         return [read(part, deeper) for part in parts]
 
@@ -290,7 +325,7 @@ class _Reader:
         if tag == "t":
             return tuple(self.all(part, depth))
         if tag == "d":
-            return dict(self.pairs(part, depth))
+            return self.keep(dict, part, depth)
         if tag == "r":
             return self.resolve(part)
         if type(tag) is str and (read := _READ.get(tag)):
@@ -317,18 +352,16 @@ def _integers(reader: _Reader, part: Any, depth: int, *kinds: type) -> list[Any]
     return [typed(value, int, *kinds) for value in reader.all(part, depth)]
 
 
-def _moment(kind: type, part: Any) -> Any:
-    text, zone = part
-    return kind.fromisoformat(typed(text, str)).replace(tzinfo=_from_zone(zone))
-
-
 _READ: dict[str, Callable[[_Reader, Any, int], Any]] = {
     "i": lambda r, p, d: int.from_bytes(typed(p, bytes)[:_LONGEST_INTEGER], "little", signed=True),
     "u": lambda r, p, d: typed(p, bytes).decode("utf-8", "surrogatepass"),
-    "s": lambda r, p, d: set(r.all(p, d)),
+    "@": lambda r, p, d: r.again(p),
+    "n": lambda r, p, d: vars(sys.modules.get({"math": "math", "numpy": "numpy"}[p], math))["nan"],
+    "s": lambda r, p, d: r.keep(set, p, d),
     "z": lambda r, p, d: frozenset(r.all(p, d)),
     "C": lambda r, p, d: Counter(dict(r.pairs(p, d))),
     "O": lambda r, p, d: OrderedDict(r.pairs(p, d)),
+    "dd": lambda r, p, d: defaultdict(r.read(p[0], d), r.pairs(p[1], d)),
     "q": lambda r, p, d: deque(r.all(p[1], d), typed(p[0], int, type(None))),
     "b": lambda r, p, d: bytearray(typed(p, bytes)),
     "c": lambda r, p, d: complex(*(typed(value, float) for value in p)),
@@ -338,12 +371,16 @@ _READ: dict[str, Callable[[_Reader, Any, int], Any]] = {
     "N": lambda r, p, d: NotImplemented,
     "D": lambda r, p, d: Decimal(typed(p, str)),
     "F": lambda r, p, d: Fraction(*_integers(r, p, d)),
-    "dt": lambda r, p, d: _moment(dt.datetime, p),
+    "dt": lambda r, p, d: times.moment(dt.datetime, p),
     "da": lambda r, p, d: dt.date.fromisoformat(typed(p, str)),
-    "ti": lambda r, p, d: _moment(dt.time, p),
+    "ti": lambda r, p, d: times.moment(dt.time, p),
     "td": lambda r, p, d: dt.timedelta(*_integers(r, p, d)),
-    "tz": lambda r, p, d: _from_zone(p),
+    "tz": lambda r, p, d: times.zone(p),
     "T": lambda r, p, d: _TYPES[typed(p, str)],
+    "P": lambda r, p, d: Path(typed(p, str)),
+    "vk": lambda r, p, d: dict.fromkeys(r.all(p, d)).keys(),
+    "vv": lambda r, p, d: dict(enumerate(r.all(p, d))).values(),
+    "vi": lambda r, p, d: dict(r.pairs(p, d)).items(),
     "nt": lambda r, p, d: r.named_tuple(p, d),
 }
 

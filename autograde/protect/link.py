@@ -14,9 +14,9 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from autograde.protect import codec, errors, proxies
+from autograde.protect import claims, codec, errors, proxies
 from autograde.protect.codec import CodecError
-from autograde.protect.errors import Lost, Stopped
+from autograde.protect.errors import Lost, Refused, Stopped
 from autograde.protect.wire import Closed, Overdue, Wire
 
 _HANDED = (
@@ -32,6 +32,7 @@ _CLOSED = (
 )  # fmt: skip
 _CLOSED_NAMES = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_")
 _DEEPEST = 50
+FILE = "<test>"  # what the code of test cells says it is from
 _input = builtins.input
 
 
@@ -54,6 +55,7 @@ class Link:
         self.lock = threading.RLock()
         self.counter = itertools.count(1)
         self.proxies: dict[int, Any] = {}
+        self.newest: Any = None  # what the last reference made, if it made something
         self.classes: dict[int, type] = {}
         self.handed: dict[int, Any] = {}
         self.deadline: float | None = None
@@ -61,9 +63,12 @@ class Link:
         self.write_back = False
         self.hung = False
         self.lost = ""
+        self.stdin = sys.stdin
         self.depth = 0
         self.changed: set[str] = set()
         self.changing: dict[int, tuple[int | str, ...]] = {}
+        self.meant: frozenset[int] = frozenset()  # lines at which the test itself raises
+        self.compared: frozenset[str] = frozenset()  # arguments that the test asserts unchanged
 
     # Asking.
 
@@ -77,30 +82,58 @@ class Link:
             if known != tuple(parameters):
                 self.changing[number] = ()
 
-    def call(self, number: int, arguments: tuple, keywords: dict) -> Any:
+    def call(self, number: int, arguments: tuple, keywords: dict, frame: Any = None) -> Any:
         only = self.changing.get(number, ())
-        return self._call(["call", _Number(number)], arguments, keywords, only)
+        return self._call(["call", _Number(number)], arguments, keywords, frame, only)
 
-    def method(self, owner: Any, name: str, arguments: tuple, keywords: dict) -> Any:
-        return self._call(["method", owner, name], arguments, keywords)
+    def method(
+        self, owner: Any, name: str, arguments: tuple, keywords: dict, frame: Any = None
+    ) -> Any:
+        return self._call(["method", owner, name], arguments, keywords, frame)
 
     def operate(self, owner: Any, name: str, *arguments: Any) -> Any:
         return self.ask("operate", owner, name, list(arguments))
 
     def _call(
-        self, what: list[Any], arguments: tuple, keywords: dict, only: Sequence[int | str] = ()
+        self,
+        what: list[Any],
+        arguments: tuple,
+        keywords: dict,
+        frame: Any,
+        only: Sequence[int | str] = (),
     ) -> Any:
-        back = self.write_back or bool(only)
+        given = dict(enumerate(arguments)) | keywords
+        kept = () if self.write_back else self._asserted_unchanged(given, frame)
+        back = self.write_back or bool(only) or bool(kept)
         answer = self.ask(*what, list(arguments), keywords, back)
-        if not back:
-            return answer
-        result, seen, named = answer
-        pairs = [*zip(range(len(arguments)), arguments, seen)]
-        pairs += [(name, keywords[name], named[name]) for name in keywords]
-        for place, old, new in pairs:
-            if self.write_back or place in only:
+        try:
+            result, place, *seen = codec.typed(answer, list)
+            after = dict(enumerate(seen[0])) | seen[1] if back else {}
+            changes = [(where, given[where], after[where]) for where in given if back]
+            same = given.get(place)
+        except (TypeError, ValueError, LookupError) as error:
+            raise CodecError(f"the student's process sent no result: {error}") from None
+        for where, old, new in changes:
+            if self.write_back or where in only:
                 put_back(old, new)
-        return result
+            elif where in kept and not self._are_equal(old, new):
+                raise AssertionError("the call changed an argument in place")
+        is_own = place is not None and type(same) is type(result) and self._are_equal(same, result)
+        return same if is_own else result
+
+    def _asserted_unchanged(self, given: dict, frame: Any) -> list[int | str]:
+        """The arguments that are variables of the test which it compares afterwards."""
+        if not self.compared or frame is None:
+            return []
+        variables = [frame.f_locals.get(name, self) for name in self.compared]
+        return [where for where, value in given.items() if any(value is v for v in variables)]
+
+    def _are_equal(self, left: Any, right: Any) -> bool:
+        try:
+            packed = [codec.encode(value, refer=self.refer) for value in (left, right)]
+            return packed[0] == packed[1] or bool(left == right)
+        except (CodecError, TypeError, ValueError):
+            return False
 
     def ask(self, operation: str, *parts: Any) -> Any:
         if self.lost:
@@ -135,19 +168,27 @@ class Link:
                     continue
                 if found != number:
                     continue  # the answer to a call that was given up
-                value, printed, changed = rest
+                value, printed, changed, warned = rest
                 self.changed.update(str(name) for name in changed)
                 for name, text in printed:
                     (sys.stderr if name == "stderr" else sys.stdout).write(codec.typed(text, str))
             except (TypeError, ValueError, RecursionError) as error:
                 raise CodecError(f"the student's process sent no answer: {error}") from None
+            for category, text in warned:
+                errors.warn(category, text)
             if state == "ok":
                 return value
             if state == "stop" and may_end:
-                raise StopIteration
+                raise StopIteration(value)
             if isinstance(value, list):
-                raise errors.rebuild(value, self.classes)
+                raise self._rebuilt(value)
             raise CodecError("the student's process sent no answer")
+
+    def _rebuilt(self, description: list[Any]) -> Exception:
+        """An exception; its class, if it is the student's, is asked for when it is first met."""
+        if len(description) > 3 and type(description[3]) is int:
+            self.class_of(description[3])
+        return errors.rebuild(description, self.classes)
 
     def _serve(self, number: int, how: str, arguments: list, keywords: dict) -> None:
         """One call by the student's code of what the test handed to it."""
@@ -166,7 +207,7 @@ class Link:
 
     def _answer(self, number: int, how: str, arguments: list, keywords: dict) -> Any:
         if number == 0 and how == "input":
-            if builtins.input is _input:
+            if builtins.input is _input and sys.stdin is self.stdin:
                 raise EOFError("there is nobody to ask: the test gives no input")
             return builtins.input(*arguments)
         target = self.handed[number]
@@ -174,6 +215,8 @@ class Link:
             name = codec.typed(arguments[0], str)
             if name.startswith(_CLOSED_NAMES) or isinstance(target, _CLOSED):
                 raise AttributeError(name)
+            if how == "set" and callable(getattr(type(target), name, None)):
+                raise AttributeError(f"{name} is a method of the test's own object")
             if how == "set":
                 return setattr(target, name, arguments[1])
             return getattr(target, name)
@@ -183,10 +226,23 @@ class Link:
             return target(*arguments, **keywords)
         return getattr(type(target), how)(target, *arguments)
 
+    def is_meant(self, error: Any, trace: Any) -> bool:
+        """Whether the test itself raised an error, which is no assertion, in the open."""
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        if not isinstance(error, Exception) or isinstance(error, AssertionError):
+            return False
+        here = trace is not None and trace.tb_frame.f_code.co_filename == FILE
+        return here and trace.tb_lineno in self.meant
+
     # References.
 
     def write(self, message: list[Any]) -> bytes:
-        return codec.encode(message, refer=self.refer)
+        """Raises Refused for what cannot be handed over: that is not the student's fault."""
+        try:
+            return codec.encode(message, refer=self.refer)
+        except CodecError as error:
+            raise Refused(f"what the test hands over cannot be sent: {error}") from None
 
     def refer(self, value: Any) -> Any:
         kind = type(value)
@@ -200,8 +256,10 @@ class Link:
             return None
         if kind is types.ModuleType and value.__name__ != "__main__":
             return ["m", value.__name__]
-        if isinstance(value, type) and value in self.classes.values():
-            return ["o", next(n for n, c in self.classes.items() if c is value)]
+        if isinstance(value, type):
+            for number, known in self.classes.items():
+                if known is value:
+                    return ["o", number]
         function = isinstance(value, types.FunctionType | types.MethodType | proxies.Method) or (
             isinstance(value, types.BuiltinMethodType)
             and not isinstance(value.__self__, types.ModuleType | None)
@@ -217,7 +275,8 @@ class Link:
         self.handed[number] = value
         own = {name for base in kind.__mro__[:-1] for name in vars(base)}
         special = None if function else [name for name in _HANDED if name in own]
-        return ["b", number, str(getattr(value, "__name__", kind.__name__)), special]
+        says = value.__doc__ if kind is types.FunctionType else None
+        return ["b", number, str(getattr(value, "__name__", kind.__name__)), special, says]
 
     def resolve(self, part: Any) -> Any:
         kind, number, *rest = part
@@ -230,7 +289,10 @@ class Link:
         if kind == "k":
             return self.class_of(number)
         if number in self.proxies:
-            return self.proxies[number]
+            self.newest, proxy = None, self.proxies[number]
+            if isinstance(proxy, proxies.Remote):
+                object.__setattr__(proxy, "_made", False)
+            return proxy
         if kind == "f":
             proxy = proxies.Function(self, number, codec.typed(rest[0], str))
         elif kind == "o":
@@ -239,7 +301,7 @@ class Link:
                 object.__setattr__(proxy, name, value)
         else:
             raise CodecError("an unknown reference")
-        self.proxies[number] = proxy
+        self.proxies[number] = self.newest = proxy
         return proxy
 
     def class_of(self, number: int) -> type:
@@ -247,10 +309,12 @@ class Link:
         if number not in self.classes:
             about = self.ask("describe", number)
             names = [name for _, name in about["mro"]]
-            if "BaseException" in names:
+            if about["module"] == "builtins" and "BaseException" in names:
+                self.classes[number] = errors.find_class(about["mro"])
+            elif "BaseException" in names:
                 self.classes[number] = proxies.exception_class(number, about, self)
             else:
-                claim = proxies.library_class(about["mro"])
+                claim = claims.library_class(about["mro"])
                 self.classes[number] = proxies.make_class(self, number, about, claim)
         return self.classes[number]
 

@@ -25,6 +25,9 @@ IDLE_MAGICS = frozenset(
     {"matplotlib", "config", "load_ext", "reload_ext", "autoreload", "precision", "timeit", "pylab"}
 )
 
+# What IPython keeps of a notebook's earlier cells.
+HISTORY = frozenset({"In", "Out", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh"})
+
 
 @cache
 def _manager() -> Any:
@@ -156,6 +159,76 @@ def changes_arguments(function: ast.FunctionDef) -> bool:
     return bool(_changes(function) & names - {"self", "cls"})
 
 
+def asserted_unchanged(source: str, student: set[str]) -> frozenset[str]:
+    """Variables that a test hands to the student's code and afterwards asserts to be what they
+    were: equal to a copy taken of them, or to what they were made from.
+    """
+    tree = parse(source)
+    given: dict[str, int] = {}
+    values: dict[str, list[ast.expr]] = {}
+    found: set[str] = set()
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Assign):
+            for target, value in _assigned(node.targets[0], node.value):
+                values.setdefault(target, []).append(value)
+        elif isinstance(node, ast.Call) and _root(node.func) in student:
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+                if isinstance(argument, ast.Name):
+                    given[argument.id] = min(node.lineno, given.get(argument.id, node.lineno))
+    for node in ast.walk(tree) if tree else ():
+        for left, right in _equals(node):
+            for name, other in ((left, right), (right, left)):
+                if isinstance(name, ast.Name) and given.get(name.id, node.lineno) < node.lineno:
+                    told = values.get(other.id, []) if isinstance(other, ast.Name) else [other]
+                    if any(_is_copy(v, values.get(name.id, []), name.id, student) for v in told):
+                        found.add(name.id)
+    return frozenset(found)
+
+
+def _assigned(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        for inner, part in zip(target.elts, value.elts):
+            yield from _assigned(inner, part)
+
+
+def _equals(node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:
+    """What an expression says to be equal."""
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq):
+        return [(node.left, node.comparators[0])]
+    if isinstance(node, ast.Call) and "equal" in ast.unparse(node.func).lower():
+        owner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+        sides = node.args[:2] if len(node.args) > 1 else [*owner, *node.args]
+        return [(sides[0], sides[1])] if len(sides) == 2 else []
+    return []
+
+
+def _is_copy(value: ast.expr, made: list[ast.expr], name: str, student: set[str]) -> bool:
+    """Whether an expression is what a variable was when it was made: of it, or written alike."""
+    used = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
+    if name in used:
+        return not used & student
+    return any(ast.dump(value) == ast.dump(first) for first in made)
+
+
+def meant_errors(source: str, student: set[str]) -> frozenset[int]:
+    """Lines of a test at which an error is the test's own doing: it is raised there, or comes of
+    what has nothing to do with the student's code.
+    """
+    tree = parse(source)
+    bound_here = bound(source)
+    found: set[int] = set()
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Raise):
+            found.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        elif isinstance(node, ast.Expr | ast.Assign):
+            names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+            if not names & (student | bound_here):
+                found.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return frozenset(found)
+
+
 def _root(node: ast.AST) -> str:
     """The name at the left end of `a.b[c].d`; empty if it is no name."""
     while isinstance(node, ast.Attribute | ast.Subscript):
@@ -211,7 +284,7 @@ def unbound(source: str) -> set[str]:
         for symbol in scope.get_symbols():
             if symbol.is_referenced() and (scope is table or symbol.is_global()):
                 found.add(symbol.get_name())
-    return found - own - set(dir(builtins)) - {"get_ipython", "display", "In", "Out", "_"}
+    return found - own - set(dir(builtins)) - {"get_ipython", "display"} - HISTORY
 
 
 def used_in_functions(source: str) -> set[str]:

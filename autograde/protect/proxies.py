@@ -3,19 +3,26 @@ the student's process and its answer comes back as data, or as another of these.
 claims to be a plain value, and nothing of the student's runs here.
 
 An operator between plain data and an object that student code returned would hand the expected
-value over and believe the student's verdict, so it raises `Refused`; so does subclassing.
+value over and believe the student's verdict, so it raises `Refused`; so does `got.equals(data)`,
+and subclassing. An object is the test's own from the call of its class until student code returns
+it: a class may make the same object twice, and a method may return the object itself.
 """
 
+import dataclasses
 import inspect
 import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
-from autograde.protect import errors
+from autograde.protect import claims, errors
 from autograde.protect.errors import Refused
 
-_PLAIN_CLASSES = {"builtins", "collections", "datetime", "decimal", "fractions", "numpy", "typing"}
+# Methods of plain values that judge what they are given.
+_VERDICTS = {
+    "equals", "identical", "eq", "ne", "lt", "le", "gt", "ge", "compare", "isin", "startswith",
+    "endswith", "issubset", "issuperset", "isdisjoint",
+}  # fmt: skip
 _COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
 _ARITHMETIC = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor",
@@ -31,8 +38,11 @@ UNARY = {
         "pos", "abs", "invert", "int", "float", "index", "complex", "round", "floor", "ceil",
         "trunc", "enter", "exit", "str", "repr", "format", "reversed", "call", "array", "deepcopy",
         "copy", "missing", "bytes", "fspath", "length_hint", "aiter", "anext", "aenter", "aexit",
+        "sklearn_clone", "sklearn_tags", "sklearn_is_fitted",
     )
 }  # fmt: skip
+# What may return the object itself and leave it the test's own.
+_RETURN_ITSELF = {"__enter__", "__aenter__", "__iter__", "__aiter__"}
 
 
 class Remote:
@@ -86,7 +96,7 @@ class StandIn(type):
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
         made = cls._link.call(cls._class_number, arguments, keywords)
-        if isinstance(made, Remote):
+        if isinstance(made, Remote) and made is cls._link.newest:
             object.__setattr__(made, "_made", True)
         return made
 
@@ -117,10 +127,11 @@ class StandIn(type):
         return True
 
     def __eq__(cls, other: Any) -> bool:
-        return cls is other
+        """`type(model) == LinearRegression` is believed where `isinstance` is."""
+        return cls is other or (cls._stands_for is not None and cls._stands_for is other)
 
     def __hash__(cls) -> int:
-        return type.__hash__(cls)
+        return type.__hash__(cls)  # not the library's: no table of types takes one for the other
 
 
 class Function:
@@ -131,13 +142,17 @@ class Function:
         self.__dict__["__module__"] = "__main__"
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        return self._talk.call(self._number, arguments, keywords)
+        return self._talk.call(self._number, arguments, keywords, sys._getframe(1))
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("__"):
+        if not name.startswith("__") or name == "__wrapped__":
             return self._talk.ask("get", self, name)
         if name == "__signature__":
             return signature(self._talk.ask("signature", self))
+        if name == "__annotations__":
+            return self._talk.ask("annotations", self)
+        if name == "__code__" and sys._getframe(1).f_globals.get("__name__") == "doctest":
+            return None  # it asks for the line only
         if name in ("__code__", "__globals__", "__closure__", "__defaults__", "__kwdefaults__"):
             raise Refused(f"{name} of a student's function cannot be read; use inspect.signature")
         raise AttributeError(name)
@@ -171,7 +186,11 @@ class Method:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         if self.__name__ == "score" and (local := local_score(self.__self__)):
             return local(*arguments, **keywords)
-        return _talk(self.__self__).method(self.__self__, self.__name__, arguments, keywords)
+        if self.__name__ in _VERDICTS:
+            for other in arguments:
+                _may_judge(self.__self__, self.__name__, other)
+        link, frame = _talk(self.__self__), sys._getframe(1)
+        return link.method(self.__self__, self.__name__, arguments, keywords, frame)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -194,11 +213,12 @@ def signature(parts: list[Any]) -> inspect.Signature:
             str(name),
             inspect._ParameterKind(kind),
             default=default[0] if default else inspect.Parameter.empty,
-            annotation=note or inspect.Parameter.empty,
+            annotation=note[0] if note else inspect.Parameter.empty,
         )
-        for name, kind, default, note in parts
+        for name, kind, default, note in parts[:-1]
     ]
-    return inspect.Signature(found)
+    note = parts[-1]
+    return inspect.Signature(found, return_annotation=note[0] if note else inspect.Signature.empty)
 
 
 def local_score(owner: Any) -> Callable[..., float] | None:
@@ -217,16 +237,52 @@ def local_score(owner: Any) -> Callable[..., float] | None:
     )
 
 
+def _is_made(proxy: Any) -> bool:
+    return object.__getattribute__(proxy, "_made")
+
+
+def _may_judge(judge: Any, name: str, other: Any) -> None:
+    if not is_proxy(other) and not _is_made(judge):
+        raise Refused(
+            f"{name} between plain data and a {type(judge).__name__} that the student's code "
+            "returned; compare its attributes instead"
+        )
+
+
 def _binary(name: str) -> Callable[[Any, Any], Any]:
     def forward(self: Any, other: Any) -> Any:
-        if not is_proxy(other) and not object.__getattribute__(self, "_made"):
-            raise Refused(
-                f"{name} between plain data and a {type(self).__name__} that the student's code "
-                "returned; compare its attributes instead"
-            )
-        return _talk(self).operate(self, name, other)
+        _may_judge(self, name, other)
+        return _itself(self, name, other) if name[2] == "i" else _talk(self).operate(
+            self, name, other)  # fmt: skip
 
     return forward
+
+
+def _itself(self: Any, name: str, *arguments: Any) -> Any:
+    """An operation that may return the object, which stays the test's own if it was."""
+    made = _is_made(self)
+    found = _talk(self).operate(self, name, *arguments)
+    if found is self:
+        object.__setattr__(self, "_made", made)
+    return found
+
+
+def _exit(self: Any, kind: Any, error: Any, trace: Any) -> bool:
+    """The student's context manager hears of an error that the test raises by its own word, and may
+    swallow it; but never of one that a wrong answer has caused.
+    """
+    if not _talk(self).is_meant(error, trace):
+        error = None
+    return bool(_talk(self).ask("exit", self, error)) and error is not None
+
+
+def _contains(self: Any, item: Any) -> bool:
+    """Who returned an object is not asked what is in it: it is looked through."""
+    if is_proxy(item) or _is_made(self):
+        return bool(_talk(self).operate(self, "__contains__", item))
+    if "__iter__" not in type(self)._special:
+        _may_judge(self, "__contains__", item)
+    return any(found is item or found == item for found in iter(self))
 
 
 def _forward(name: str) -> Callable[..., Any]:
@@ -235,11 +291,15 @@ def _forward(name: str) -> Callable[..., Any]:
     if name == "__call__":
         return lambda self, *a, **k: _talk(self).call(number_of(self), a, k)
     if name == "__exit__":
-        return lambda self, *exc: _talk(self).operate(self, name, None, None, None)
+        return _exit
     if name == "__deepcopy__":
         return lambda self, memo: _talk(self).operate(self, name)
     if name == "__array__":
         return lambda self, dtype=None, copy=None: _talk(self).operate(self, name)
+    if name == "__contains__":
+        return _contains
+    if name in _RETURN_ITSELF:
+        return lambda self: _itself(self, name)
     return lambda self, *arguments: _talk(self).operate(self, name, *arguments)
 
 
@@ -270,6 +330,9 @@ def make_class(link: Any, number: int, about: dict[str, Any], claim: type | None
         "_link": link,
         "_class_number": number,
         "_methods": frozenset(map(str, about["methods"])),
+        "_special": special,
+        "__annotations__": about["notes"],
+        "__dataclass_fields__": {n: _field(n) for n in map(str, about["fields"])},
         "__module__": "__main__",
         "__doc__": about["doc"],
         "__slots__": (),
@@ -287,17 +350,20 @@ def make_class(link: Any, number: int, about: dict[str, Any], claim: type | None
     names |= {name: _forward(name) for name in special & UNARY}
     if "__eq__" in special and "__hash__" not in special:
         names["__hash__"] = None
-    if about["module"] == "builtins" and about["name"] == "coroutine":
-        names |= _COROUTINE
-        claim = types.CoroutineType
-    elif about["module"] == "builtins" and about["name"] == "generator":
-        claim = types.GeneratorType
+    if not about["fields"]:
+        del names["__dataclass_fields__"]
+    if about["module"] == "builtins":
+        claim = claims.OF_PYTHON.get(about["name"])
+        names |= _COROUTINE if claim is types.CoroutineType else {}
+    names["_stands_for"] = claim if claims.is_named(claim, about) else None
     if claim is not None:
-        names["__class__"] = property(lambda self: claim)
+        names["__class__"] = property(lambda self: posed)
     bases = tuple(link.class_of(base) for base in about["bases"][:1])
     if not all(isinstance(base, StandIn) for base in bases):
         bases = ()
-    return StandIn(str(about["name"]), bases or (Remote,), names, by_us=True)
+    kind = StandIn(str(about["name"]), bases or (Remote,), names, by_us=True)
+    posed = kind if claim is None else claims.posing_as(claim, kind)
+    return kind
 
 
 def _finish(self: Any, value: Any) -> None:
@@ -317,31 +383,11 @@ _COROUTINE = {
 }
 
 
-def library_class(mro: list[list[str]]) -> type | None:
-    """The library class among a class's ancestors, for `isinstance` only. Where it has several of
-    scikit-learn's (a mixin and a base), a class of them all that cannot be called.
-    """
-    found: list[type] = []
-    for module, name in mro:
-        if module.partition(".")[0] in _PLAIN_CLASSES or module in ("__main__", "abc", "enum"):
-            continue
-        kind = vars(sys.modules.get(module, types.ModuleType("none"))).get(name)
-        if isinstance(kind, type) and not issubclass(kind, type | BaseException):
-            found.append(kind)
-    if not found or mro[0][0] != "__main__":
-        return found[0] if found else None
-    ours = [kind for kind in found if kind.__module__.startswith("sklearn.")]
-    tops = [k for k in ours if not any(o is not k and issubclass(o, k) for o in ours)]
-    if len(tops) < 2:
-        return found[0]
-    try:
-        return type(str(mro[0][1]), tuple(tops), {"__new__": _not_here})
-    except TypeError:
-        return found[0]
-
-
-def _not_here(*arguments: Any, **keywords: Any) -> Any:
-    raise Refused("the test makes an object of a student's class by `x.__class__(...)`; name it")
+def _field(name: str) -> dataclasses.Field:
+    """What `dataclasses` looks at to tell that a class is one of its own, and to go through it."""
+    field = dataclasses.field()
+    field.name, field._field_type = name, dataclasses._FIELD
+    return field
 
 
 def exception_class(number: int, about: dict[str, Any], link: Any) -> type[Exception]:

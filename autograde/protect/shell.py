@@ -4,6 +4,7 @@ work without a kernel, so magics and displays behave as in JupyterLab. Amounts a
 """
 
 import io
+import logging
 import os
 import random
 import sys
@@ -32,6 +33,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.outputs: list[Output] = []
+        self.named: dict[str, Output] = {}
         self.text = self.data = 0
 
     def stream(self, name: str, text: str) -> None:
@@ -47,11 +49,21 @@ class Recorder:
         else:
             self.outputs.append({"output_type": "stream", "name": name, "parts": [text]})
 
-    def display(self, kind: str, data: dict[str, Any]) -> None:
+    def display(
+        self, kind: str, data: dict[str, Any], *, name: object = None, update: bool = False
+    ) -> None:
+        """Keep a display. One with a name replaces what has it in the same cell, if an `update`."""
         kept = {mime: str(value) for mime, value in data.items() if mime in _ALLOWED}
         self.data += sum(map(len, kept.values()))
-        if kept and self.data <= _MOST_DATA:
-            self.outputs.append({"output_type": kind, "data": kept, "metadata": {}})
+        if not kept or self.data > _MOST_DATA:
+            return
+        if update:
+            if isinstance(name, str) and name in self.named:
+                self.named[name]["data"] = kept
+            return
+        self.outputs.append({"output_type": kind, "data": kept, "metadata": {}})
+        if isinstance(name, str):
+            self.named[name] = self.outputs[-1]
 
     def error(self, error: BaseException, lines: list[str]) -> None:
         try:
@@ -69,6 +81,7 @@ class Recorder:
 
     def take(self) -> list[Output]:
         taken, self.outputs, self.text, self.data = self.outputs, [], 0, 0
+        self.named = {}
         for output in taken:
             if "parts" in output:
                 output["text"] = "".join(output.pop("parts"))
@@ -115,8 +128,16 @@ class _Hook(DisplayHook):
 class _Publisher(DisplayPublisher):
     recorder: Recorder
 
-    def publish(self, data: dict, *args: Any, **kwargs: Any) -> None:
-        self.recorder.display("display_data", data)
+    def publish(
+        self,
+        data: dict,
+        *args: Any,
+        transient: dict | None = None,
+        update: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        name = (transient or {}).get("display_id")
+        self.recorder.display("display_data", data, name=name, update=update)
 
     def clear_output(self, wait: bool = False) -> None:
         self.recorder.outputs.clear()
@@ -129,6 +150,11 @@ class Shell(InteractiveShell):
     display_pub_class = _Publisher
     recorder: Recorder
     system = InteractiveShell.system_raw  # there is no terminal for programs to write to
+    has_loop = False  # a loop may not be made before the fork: its files would be everybody's
+
+    def should_run_async(self, *args: Any, **kwargs: Any) -> bool:
+        """A loop runs in every cell, as in a notebook, for tasks that a cell starts."""
+        return self.has_loop or super().should_run_async(*args, **kwargs)
 
     def showtraceback(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
         error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
@@ -183,6 +209,8 @@ def make_shell() -> Shell:
     config.InteractiveShell.colors = "NoColor"
     config.InteractiveShell.enable_tip = False
     shell = Shell.instance(config=config)
+    shell.db = {}  # what %cd remembers; the profile's folder is not the submission's to write in
+    logging.getLogger("autoreload").disabled = True  # it says at length which files it cannot read
     recorder = Recorder()
     shell.recorder = shell.displayhook.recorder = shell.display_pub.recorder = recorder
     for cell in _WARMING:

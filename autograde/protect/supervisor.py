@@ -192,15 +192,18 @@ class Session:
 
     def _look(self) -> None:
         """Raise TooMuch if the submission is over a bound that no limit of one process sees."""
-        bounds, process = self.bounds, self.pids[0][1]
+        bounds, guard = self.bounds, self.pids[0][0]  # what the child leaves behind is its guard's
         if holds_more_than(self.folder, bounds.folder_bytes):
             raise TooMuch(f"it wrote more than {bounds.folder_bytes / 1e6:.0f} MB")
-        if process > 0 and self.memory.sees_too_much(process):
+        if not _is_there(guard):
+            raise TooMuch("it ended the process that guards it")
+        if self.memory.sees_too_much(guard):
             raise TooMuch(f"it held more than {bounds.memory / 1e6:.0f} MB of memory")
 
     def _signal(self, number: int) -> None:
-        with contextlib.suppress(OSError):
-            os.kill(self.pids[0][1], number)
+        if (child := self.pids[0][1]) > 0:
+            with contextlib.suppress(OSError):
+                os.kill(child, number)
 
     def _ready(self) -> bool:
         """Have both processes running, with all earlier cells run in them; False if given up."""
@@ -268,4 +271,15 @@ class Session:
                         os.kill(inner, signal.SIGKILL)
             for wire in self.wires:
                 wire.close()
+            self.zygote.end_submission()
         self.alive = False
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

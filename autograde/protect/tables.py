@@ -1,6 +1,6 @@
 """The codec's arrays and frames: a raw buffer and an allowed dtype for NumPy; for pandas the parts
 of each column over the same arrays, so that no parser of a binary table format meets hostile bytes.
-What has no entry here (a sparse array, a masked array) is left to a reference.
+What has no entry here (a sparse array) is left to a reference.
 """
 
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autograde.protect.codec import CodecError
+from autograde.protect.codec import CodecError, typed
 
 _KINDS = "?biufcSUmM"
 _DTYPE = re.compile(r"[<>|=][a-zA-Z?]\d{0,9}(\[\d{0,6}[a-zA-Z]{1,2}\])?", re.ASCII)
@@ -20,6 +20,10 @@ _MASKED = {
 
 def write(value: Any, writer: Any, depth: int) -> Any:
     """The tagged form of a NumPy or pandas value, or None if it is none of theirs."""
+    if type(value) is np.ma.MaskedArray and value.dtype.kind in _KINDS:
+        mask = None if value.mask is np.ma.nomask else _write_array(value.mask, writer, depth)
+        fill = _write_array(np.asarray(value.fill_value), writer, depth)
+        return {"&m": [_write_array(value.data, writer, depth), mask, fill]}
     if isinstance(value, np.ndarray):
         return _write_array(np.asarray(value), writer, depth) if _is_plain(value) else None
     if isinstance(value, np.generic):
@@ -81,9 +85,7 @@ def _dtype(text: Any) -> np.dtype:
 
 
 def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise CodecError("text was expected")
-    return value
+    return typed(value, str)
 
 
 def _shape(parts: Any) -> tuple[int, ...]:
@@ -146,6 +148,16 @@ def _read_scalar(part: Any, reader: Any, depth: int) -> Any:
     return _read_array([kind, [], "C", raw], reader, depth)[()]
 
 
+def _read_masked(part: Any, reader: Any, depth: int) -> np.ndarray:
+    data, mask, fill = (None if p is None else reader.read(p, depth) for p in part)
+    if type(data) is not np.ndarray or type(fill) is not np.ndarray or fill.ndim:
+        raise CodecError("not a masked array")
+    if mask is not None and (type(mask) is not np.ndarray or mask.shape != data.shape):
+        raise CodecError("not the mask of an array")
+    nothing = np.ma.nomask if mask is None else mask.astype(bool)
+    return np.ma.MaskedArray(data, mask=nothing, fill_value=fill[()])
+
+
 def _from_pandas(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == "pandas"
 
@@ -174,6 +186,10 @@ def _write_pandas(value: Any, writer: Any, depth: int) -> Any:
         return {"%t": [value.asm8.view("i8").item(), value.unit, zone]}
     if isinstance(value, pd.Timedelta):
         return {"%d": [value.asm8.view("i8").item(), value.unit]}
+    if isinstance(value, pd.Period):
+        return {"%p": [value.ordinal, value.freqstr]}
+    if isinstance(value, pd.Interval):
+        return {"%v": [writer.all((value.left, value.right), depth), value.closed]}
     if isinstance(value, pd.api.extensions.ExtensionArray):
         written = column(value)
         return None if written is None else {"%a": written}
@@ -190,7 +206,9 @@ def _write_index(index: Any, writer: Any, depth: int) -> list[Any]:
     name = writer.write(index.name, depth + 1)
     if isinstance(index, pd.RangeIndex):
         return ["r", name, [index.start, index.stop, index.step]]
-    return ["x", name, _write_column(index.array, writer, depth + 1)]
+    freq = getattr(index, "freq", None) if index.dtype.kind in "mM" else None
+    column = _write_column(index.array, writer, depth + 1)
+    return ["x", name, column, None if freq is None else freq.freqstr]
 
 
 def _write_column(array: Any, writer: Any, depth: int) -> list[Any]:
@@ -216,6 +234,9 @@ def _write_column(array: Any, writer: Any, depth: int) -> list[Any]:
             depth)]  # fmt: skip
     if isinstance(dtype, pd.PeriodDtype):
         return ["p", _write_array(np.asarray(array.asi8), writer, depth), str(dtype)[7:-1]]
+    if isinstance(dtype, pd.IntervalDtype):
+        ends = [_write_index(end, writer, depth) for end in (array.left, array.right)]
+        return ["v", ends, dtype.closed]
     return ["n", _write_array(np.asarray(array, dtype=object), writer, depth)]  # what it holds
 
 
@@ -256,7 +277,10 @@ def _read_column(part: Any, reader: Any, depth: int) -> Any:
         ordinals = _array_of(rest[0], reader, depth)
         if ordinals.dtype.kind != "i":
             raise CodecError("a column of periods was expected")
-        return pd.PeriodIndex.from_ordinals(ordinals, freq=_text(rest[1])[:12]).array
+        return pd.PeriodIndex.from_ordinals(ordinals, freq=_frequency(rest[1])).array
+    if kind == "v":
+        left, right = (_read_index(end, reader, depth) for end in rest[0])
+        return pd.arrays.IntervalArray.from_arrays(left, right, closed=_text(rest[1]))
     raise CodecError("an unknown kind of column")
 
 
@@ -279,7 +303,10 @@ def _read_index(part: Any, reader: Any, depth: int) -> Any:
         return pd.RangeIndex(start, stop, step, name=name)
     if kind == "x":
         array = _read_column(rest[0], reader, depth + 1)
-        return pd.Index(array, name=name, dtype=array.dtype)
+        index = pd.Index(array, name=name, dtype=array.dtype)
+        if rest[1] is not None:
+            index.freq = _frequency(rest[1])  # refused if the times do not have it
+        return index
     raise CodecError("an unknown kind of index")
 
 
@@ -326,6 +353,25 @@ def _read_timestamp(part: Any, reader: Any, depth: int) -> Any:
     return moment if zone is None else moment.tz_localize("UTC").tz_convert(_text(zone))
 
 
+def _frequency(text: Any) -> str:
+    if len(_text(text)) > 20:
+        raise CodecError("not a frequency")
+    return text
+
+
+def _read_period(part: Any, reader: Any, depth: int) -> Any:
+    import pandas as pd
+
+    return pd.Period(ordinal=typed(part[0], int), freq=_frequency(part[1]))
+
+
+def _read_interval(part: Any, reader: Any, depth: int) -> Any:
+    import pandas as pd
+
+    left, right = reader.all(part[0], depth)
+    return pd.Interval(left, right, closed=_text(part[1]))
+
+
 def _read_timedelta(part: Any, reader: Any, depth: int) -> Any:
     import pandas as pd
 
@@ -339,6 +385,7 @@ _READ = {
     "&a": _read_array,
     "&o": _read_objects,
     "&s": _read_scalar,
+    "&m": _read_masked,
     "&d": lambda part, reader, depth: _dtype(part),
     "%f": _read_frame,
     "%s": _read_series,
@@ -347,4 +394,6 @@ _READ = {
     "%n": _read_missing,
     "%t": _read_timestamp,
     "%d": _read_timedelta,
+    "%p": _read_period,
+    "%v": _read_interval,
 }

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -21,12 +22,15 @@ import msgspec
 
 from autograde.protect.folder import remove_tree
 from autograde.protect.wire import Wire, send_sockets
+from autograde.sandbox import bubblewrap
 from autograde.sandbox.layers import Policy
+from autograde.sandbox.memory import family
 
 _ROOT = str(Path(__file__).parents[2])
 _START = (
     "import gc, sys; gc.disable(); sys.path.append({root!r}); "
-    "from autograde.protect.zygote import main; main({number}, {imports!r}, {folder!r})"
+    "from autograde.protect.zygote import main; "
+    "main({number}, {imports!r}, {folder!r}, bubble={bubble})"
 )
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
 _STARTS_WITHIN = 180.0  # seconds, on a machine that is very busy
@@ -50,26 +54,29 @@ class Line:
         self._about: dict[str, Any] | None = None
 
     def about(self) -> dict[str, Any]:
-        """What the process says when it is warm: modules that `failed` to import, its `threads`."""
+        """What the process says when it is warm: modules that `failed` to import, its `threads`,
+        whether it stands in a `bubble`, where one submission runs at a time.
+        """
         with self.lock:
             return self._wait()
 
     def _wait(self) -> dict[str, Any]:
         if self._about is None:
             self.sock.settimeout(_STARTS_WITHIN)
-            self._about = self._answer()
+            self._about, _ = self._answer()
             self.sock.settimeout(_ANSWERS_WITHIN)
         return self._about
 
-    def _answer(self) -> Any:
+    def _answer(self) -> tuple[Any, list[int]]:
+        """What the process says, and descriptors that came with it."""
         try:
-            message = self.sock.recv(1 << 16)
+            message, processes, _, _ = socket.recv_fds(self.sock, 1 << 16, 4)
         except OSError as error:
             self.close()  # what it may still say would be taken for the next answer
             raise SupervisorError(f"The warm process does not answer: {error}.") from None
         if not message:
             raise SupervisorError("The warm process ended; its error stands above.")
-        return json.loads(message)
+        return json.loads(message), processes
 
     def fork(self, child: Policy, trusted: Policy) -> tuple[list[Wire], list[list[int]]]:
         """A pair: the supervisor's wires to the child and the trusted process, and their pids."""
@@ -82,13 +89,26 @@ class Line:
             try:
                 self._wait()
                 send_sockets(self.sock, policies.encode(), sent)
-                pids = self._answer()
+                pids, processes = self._answer()
             except OSError as error:
                 raise SupervisorError(f"The warm process is gone: {error}.") from None
             finally:
                 for sock in sent:
                     sock.close()
+        if not pids:
+            raise SupervisorError("Bubblewrap's namespaces hold one submission at a time.")
+        if self._about["bubble"]:
+            numbers = map(_number, processes)
+            pids = [[next(numbers, 0) if there else 0 for there in pair] for pair in pids]
         return [Wire(to_child), Wire(to_trusted)], pids
+
+    def end_submission(self) -> None:
+        """In a bubble, where submissions come one after the other: end all that one started."""
+        if self._about is None or not self._about["bubble"]:
+            return
+        with self.lock, contextlib.suppress(OSError, SupervisorError):  # it is gone, and all in it
+            self.sock.sendall(b"end")
+            self._answer()
 
     def is_open(self) -> bool:
         """Whether the process at the other end is there; asks nothing of it."""
@@ -126,22 +146,27 @@ class Zygote(Line):
         # matplotlib's list of fonts takes ten seconds to make; the user's own cache has it.
         cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
         environment["XDG_CACHE_HOME"] = cache
+        self.bubble = bubblewrap.prefix()
         text = _START.format(
-            root=_ROOT, number=theirs.fileno(), imports=list(imports), folder=self.folder
-        )
+            root=_ROOT, number=theirs.fileno(), imports=list(imports), folder=self.folder,
+            bubble=bool(self.bubble),
+        )  # fmt: skip
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", text],
+                [*self.bubble, sys.executable, "-c", text],
                 pass_fds=[theirs.fileno()], env=environment, cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                start_new_session=bool(self.bubble),  # Ctrl-C would end bubblewrap before us
             )  # fmt: skip
         self.seats: list[socket.socket] = []
         self.tokens: tuple[int, int] | None = None
 
     def make_seats(self, count: int) -> None:
-        """Lines for so many processes that will be forked from this one."""
+        """Lines for so many processes that will be forked from this one; in a bubble for one, and
+        each of the others starts its own.
+        """
         self.remove_seats()
-        for _ in range(min(count, _MOST_SEATS)):
+        for _ in range(min(count, 1 if self.bubble else _MOST_SEATS)):
             ours, theirs = socket.socketpair()
             with theirs, self.lock:
                 send_sockets(self.sock, b"seat", [theirs])
@@ -177,6 +202,10 @@ class Zygote(Line):
                 self.sock.shutdown(socket.SHUT_RDWR)  # workers may have this end open as well
                 self.process.wait(_ENDS_WITHIN)
         super().close()
+        if self.bubble and self.process.poll() is None:
+            for pid in list(family(self.process.pid)):  # what bubblewrap started would outlive it
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
         remove_tree(Path(self.folder))
@@ -186,3 +215,14 @@ class Zygote(Line):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _number(process: int) -> int:
+    """The number that a process of another namespace has in ours, by an open descriptor of it,
+    which is closed; 0 when it has ended. (proc(5), fdinfo)
+    """
+    try:
+        about = Path(f"/proc/self/fdinfo/{process}").read_text()
+    finally:
+        os.close(process)
+    return max(0, int(about.split("\nPid:")[1].split()[0]))

@@ -4,6 +4,7 @@ its memory cannot be found in its children's.
 """
 
 import contextlib
+import dataclasses
 import gc
 import importlib
 import json
@@ -22,19 +23,24 @@ from autograde.protect.folder import remove_tree
 from autograde.protect.shell import make_shell
 from autograde.protect.wire import Wire, receive_sockets
 from autograde.sandbox import kernel
-from autograde.sandbox.layers import Policy, confine, isolate
-from autograde.sandbox.orphans import end_orphans
+from autograde.sandbox.layers import Policy, can_isolate, confine, isolate, own_places
+from autograde.sandbox.orphans import end_all_others, end_orphans
 
 _REAPED_EVERY = 200  # milliseconds
 
 
-def main(number: int, imports: list[str], folder: str) -> None:
+def main(number: int, imports: list[str], folder: str, *, bubble: bool) -> None:
     """Serve the supervisor on the socket with this file descriptor, and whoever it hands a seat,
     until the supervisor is gone. Then what was forked has ended, and `folder`, where sessions have
     their own, is removed: a grader that was killed cannot do that.
+
+    `bubble`: this is the first process of bubblewrap's namespaces, in which one submission runs at
+    a time, since two would see each other.
     """
     if kernel.LINUX:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        if not bubble and os.geteuid() != 0:
+            can_isolate()  # tried once, for all that is forked
     failed = preload(imports)
     gc.freeze()  # what is imported stays: no collection, IPython's own neither, need look at it
     shell = make_shell()
@@ -42,7 +48,7 @@ def main(number: int, imports: list[str], folder: str) -> None:
     gc.enable()  # it was off since the process began
     for signum in (signal.SIGINT, signal.SIGTERM):  # told to a whole group: the supervisor's
         signal.signal(signum, signal.SIG_IGN)
-    about = json.dumps({"failed": failed, "threads": threads()}).encode()
+    about = json.dumps({"failed": failed, "threads": threads(), "bubble": bubble}).encode()
     lines: dict[int, tuple[socket.socket, set[int]]] = {}
     poll = select.poll()
 
@@ -64,17 +70,31 @@ def main(number: int, imports: list[str], folder: str) -> None:
                 poll.unregister(supervisor)
                 _end(guards)
                 lines.pop(place)[0].close()
+            elif not sockets:  # a submission is over, and all that it started
+                end_all_others()
+                guards.clear()
+                with contextlib.suppress(OSError):
+                    supervisor.sendall(b"[]")
             elif len(sockets) == 1:
                 seat(sockets[0])
             else:
+                orders = json.loads(message)
+                if bubble:
+                    if any(running for _, running in lines.values()):
+                        orders = []  # nothing is forked, and that is the answer
+                    else:
+                        end_all_others()
                 open_lines = [sock for sock, _ in lines.values()]
-                pids = _fork_pair(json.loads(message), sockets, shell, open_lines)
+                pids = _fork_pair(orders, sockets, shell, open_lines, bubble=bubble)
                 guards.update(guard for guard, _ in pids)
                 with contextlib.suppress(OSError):
-                    supervisor.sendall(json.dumps(pids).encode())
+                    _tell(supervisor, pids, bubble=bubble)
     for _, guards in lines.values():
         _end(guards)
-    end_orphans()
+    if bubble:
+        end_all_others()
+    else:
+        end_orphans()
     remove_tree(Path(folder))
     os._exit(0)  # nothing that was imported has anything to tidy up
 
@@ -98,14 +118,40 @@ def _end(guards: set[int]) -> None:
 
 
 def _fork_pair(
-    policies: list[dict], sockets: list[socket.socket], shell: object, lines: list[socket.socket]
+    orders: list[dict],
+    sockets: list[socket.socket],
+    shell: object,
+    lines: list[socket.socket],
+    *,
+    bubble: bool,
 ) -> list[list[int]]:
     pids = []
-    for role, policy, pair in zip(("child", "trusted"), policies, (sockets[:2], sockets[2:])):
-        pids.append(_launch(role, msgspec.convert(policy, Policy), pair, shell, lines))
+    for role, order, pair in zip(("child", "trusted"), orders, (sockets[:2], sockets[2:])):
+        policy = msgspec.convert(order, Policy)
+        if bubble:
+            policy = dataclasses.replace(policy, layers=("bubblewrap", *policy.layers))
+        pids.append(_launch(role, policy, pair, shell, lines))
     for sock in sockets:
         sock.close()
     return pids
+
+
+def _tell(supervisor: socket.socket, pids: list[list[int]], *, bubble: bool) -> None:
+    """Tell the numbers of guards and of what they guard. In a bubble they hold in here alone:
+    descriptors of the processes go with the message, in which 1 stands for each and 0 for none.
+    """
+    opened: list[int] = []
+    try:
+        for pair in pids if bubble else ():
+            for place, pid in enumerate(pair):
+                pair[place] = 0
+                with contextlib.suppress(OSError):  # it has ended already
+                    opened.append(os.pidfd_open(pid))
+                    pair[place] = 1
+        socket.send_fds(supervisor, [json.dumps(pids).encode()], opened)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def preload(names: list[str]) -> list[str]:
@@ -179,10 +225,13 @@ def _become(
                 with contextlib.suppress(OSError):
                     os.close(number)
         os.environ.pop("XDG_CACHE_HOME", None)
-        os.environ.update(HOME=policy.folder, TMPDIR=policy.folder, MPLCONFIGDIR=policy.folder)
+        places = ("HOME", "TMPDIR", "MPLCONFIGDIR", "IPYTHONDIR")
+        os.environ.update(dict.fromkeys(places, policy.folder))
         tempfile.tempdir = None
         try:
-            layers = layers + confine(policy, isolated="namespaces" in layers)
+            if "namespaces" in layers:
+                policy = own_places(policy)
+            layers = layers + confine(policy, isolated=bool(layers))
         except Exception as error:
             control.send(msgspec.json.encode({"problem": str(error)}))
             os._exit(1)

@@ -12,13 +12,14 @@ import socket
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
-from autograde.protect.folder import holds_more_than
+from autograde.protect.folder import holds_more_than, remove_tree
 from autograde.provisioner.relay import Relay
 from autograde.sandbox import kernel
-from autograde.sandbox.layers import Policy, confine, isolate
+from autograde.sandbox.layers import Policy, confine, isolate, own_places
 from autograde.sandbox.memory import MemoryWatch
 from autograde.sandbox.orphans import end_orphans
 
@@ -29,7 +30,9 @@ _LAST_WORDS = 2_000  # bytes of what the kernel's program wrote past its connect
 
 class Order(msgspec.Struct):
     """What to start and how. `sockets` are the grader's paths, one for each of the kernel's
-    `ports`; without namespaces there are none, and the ports are the machine's."""
+    `ports`; without namespaces there are none, and the ports are the machine's. `memory` is what
+    all its processes may hold; the policy's bound on addresses is another. `scratch` are folders
+    that the grader removes, and the guard if the grader was killed."""
 
     policy: Policy
     command: list[str]
@@ -37,8 +40,10 @@ class Order(msgspec.Struct):
     sockets: list[str]
     ports: list[int]
     required: list[str]
+    memory: int
     folder_bytes: int
     sent_bytes: int
+    scratch: list[str]
 
 
 def main(number: int) -> None:
@@ -46,7 +51,7 @@ def main(number: int) -> None:
     control = socket.socket(fileno=number)
     with control.makefile("rb") as stream:
         order = msgspec.json.decode(stream.readline(), type=Order)
-    inner, why = 0, ""
+    inner, why, heard = 0, "", True
     try:
         if kernel.LINUX:
             kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
@@ -56,21 +61,27 @@ def main(number: int) -> None:
             _say(control, layers=layers)
             why = _serve(order, control, listeners, inner)
             words.seek(-min(_LAST_WORDS, words.seek(0, os.SEEK_END)), os.SEEK_END)
-            _say(control, ended=why, words=words.read().decode("utf-8", "replace"))
+            heard = _say(control, ended=why, words=words.read().decode("utf-8", "replace"))
     except (OSError, ValueError) as error:
-        _say(control, problem=str(error))
+        heard = _say(control, problem=str(error))
     finally:
         if inner and why != _ENDED:
             with contextlib.suppress(OSError):
                 os.kill(inner, signal.SIGKILL)
                 os.waitpid(inner, 0)
         end_orphans()
+        for folder in order.scratch if not heard else ():
+            remove_tree(Path(folder))
         os._exit(0)
 
 
-def _say(control: socket.socket, **told: object) -> None:
-    with contextlib.suppress(OSError):
+def _say(control: socket.socket, **told: object) -> bool:
+    """Tell the grader; whether it is there to hear."""
+    try:
         control.sendall(json.dumps(told).encode() + b"\n")
+    except OSError:
+        return False
+    return True
 
 
 def _listen(path: str) -> socket.socket:
@@ -88,7 +99,7 @@ def _serve(order: Order, control: socket.socket, listeners: list[socket.socket],
     signal.signal(signal.SIGINT, lambda number, frame: os.kill(inner, signal.SIGINT))
     relay = Relay(listeners, order.ports)
     relay.watch(control, "control")
-    memory = MemoryWatch(order.policy.memory)
+    memory = MemoryWatch(order.memory)
     look = time.monotonic()
     while True:
         for _ in relay.turn(_LOOK_EVERY):
@@ -102,7 +113,7 @@ def _serve(order: Order, control: socket.socket, listeners: list[socket.socket],
             if holds_more_than(order.policy.folder, order.folder_bytes):
                 return f"it wrote more than {order.folder_bytes / 1e6:.0f} MB"
             if memory.sees_too_much(inner):
-                return f"it held more than {order.policy.memory / 1e6:.0f} MB of memory"
+                return f"it held more than {order.memory / 1e6:.0f} MB of memory"
             look = time.monotonic()
 
 
@@ -133,14 +144,19 @@ def _be_first(order: Order, isolated: Sequence[str], writer: int, guard: int) ->
     interrupts on, buries the dead and ends with the kernel; in a namespace its end is the end of
     all.
     """
+    import resource  # not on Windows
+
     os.setsid()
     for number in range(3, 1024):
         if number != writer:
             with contextlib.suppress(OSError):
                 os.close(number)
-    os.chdir(order.policy.folder)
+    policy = own_places(order.policy) if "namespaces" in isolated else order.policy
+    os.chdir(policy.folder)
+    with contextlib.suppress(ValueError):  # it is lower already
+        resource.setrlimit(resource.RLIMIT_DATA, (order.memory, order.memory))
     # Without namespaces the kernel's ports are the machine's: the instructor has allowed that.
-    layers = [*isolated, *confine(order.policy, isolated=True, terminals="terminals" in isolated)]
+    layers = [*isolated, *confine(policy, isolated=True, terminals="terminals" in isolated)]
     if missing := sorted(set(order.required) - set(layers)):
         raise OSError(f"The sandbox lacks {', '.join(missing)}.")
     if "namespaces" not in isolated and os.getppid() != guard:

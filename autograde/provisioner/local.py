@@ -36,6 +36,16 @@ _START = (
 _CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
 _PORTS = range(49201, 49206)  # in a network of its own any port is free
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")
+# Where Debian keeps what R and Java need to start, and where programs look how much is theirs.
+_SETTINGS = (
+    "/etc/R",
+    *map(str, Path("/etc").glob("java-*")),
+    "/sys/fs/cgroup",
+    "/sys/devices/system/cpu",
+)
+# V8, Java and Go reserve far more addresses than they will use. On Linux the guard bounds what is
+# written to, for each process and for all together.
+_ADDRESSES = 1 << 47 if sys.platform == "linux" else 0
 _STARTS_WITHIN = 60.0
 _OBEYS_WITHIN = 5.0
 _MOST_PATH = 100  # what the address of a Unix socket holds, less a little
@@ -53,6 +63,7 @@ class SandboxedProvisioner(LocalProvisioner):
     readable = List(Unicode(), help="Files and folders it may read.").tag(config=True)
     programs = List(Unicode(), help="Folders with programs it needs.").tag(config=True)
     environment = Dict(help="More of its environment variables.").tag(config=True)
+    scratch = Unicode("", help="A folder to remove should the client be killed, beside its own.")
     trust_submissions = Bool(
         False, help="Start although this machine's sandbox lacks a layer that matters."
     ).tag(config=True)
@@ -101,11 +112,11 @@ class SandboxedProvisioner(LocalProvisioner):
         self._required = [n for n in ("namespaces", "user", "landlock", "seccomp") if works[n]]
         self._policy = Policy(
             str(Path(self.folder).resolve()),
-            readable=(str(inner), spec, *self.readable),
+            readable=(str(inner), spec, *_SETTINGS, *self.readable),
             programs=(*_folders_of(program), *self.programs),
             terminals=True,
             user=self._user,
-            memory=self.memory,
+            memory=_ADDRESSES or self.memory,
             processes=self.processes,
             file_bytes=self.file_bytes,
             layers=tuple(self._required),
@@ -147,7 +158,8 @@ class SandboxedProvisioner(LocalProvisioner):
             ports = list(_PORTS)
         order = Order(
             self._policy, cmd, kwargs["env"], sockets, ports,
-            self._required, self.folder_bytes, self.sent_bytes,
+            self._required, self.memory, self.folder_bytes, self.sent_bytes,
+            [str(self._place), *filter(None, [self.scratch])],
         )  # fmt: skip
         self._end = ""
         self._control, theirs = socket.socketpair()

@@ -24,6 +24,7 @@ _OF_A_KERNEL = re.compile(
     r"|\.comm\s*\.|^\s*%(gui|connect_info|matplotlib\s+(widget|notebook|qt|tk|gtk|osx))",
     re.MULTILINE,
 )
+_TAKEN_IN = re.compile(r"\b\w+\.outputs\b")
 _CELL_MAGIC = re.compile(r"\A\s*%%(\w+|!)")
 
 
@@ -58,6 +59,7 @@ def reasons(notebook: "NotebookNode") -> Iterator[tuple[str, int, str]]:
     """Cells of a Python notebook that only a real kernel runs as they are meant: the cell's name,
     the line, and what is there.
     """
+    has_widgets = any("ipywidgets" in cell.source for cell in notebook.cells)
     for place, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
@@ -65,6 +67,7 @@ def reasons(notebook: "NotebookNode") -> Iterator[tuple[str, int, str]]:
         magic = _CELL_MAGIC.match(cell.source)
         if magic and magic[1] not in _WORKING:
             yield name, 1, f"tests cannot look up what %%{magic[1]} defines"
-        for found in _OF_A_KERNEL.finditer(cells.without_cell_magic(cell.source)):
-            line = cell.source.count("\n", 0, found.start()) + 1
-            yield name, line, f"`{found[0].strip()}` needs a kernel"
+        for kind in (_OF_A_KERNEL, _TAKEN_IN) if has_widgets else (_OF_A_KERNEL,):
+            for found in kind.finditer(cells.without_cell_magic(cell.source)):
+                line = cell.source.count("\n", 0, found.start()) + 1
+                yield name, line, f"`{found[0].strip()}` needs a kernel"

@@ -15,20 +15,19 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-import msgspec
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_client.manager import KernelManager
 
 from autograde.protect.folder import copy_plain_files, holds_more_than, remove_tree
-from autograde.protect.shell import Recorder
-from autograde.protect.steps import Bounds, Outcome, Output, Step, error_output
+from autograde.protect.steps import Bounds, Outcome, Step, error_output
 from autograde.provisioner.local import SandboxedProvisioner
+from autograde.provisioner.shown import OutputWidgets, Shown
 from autograde.sandbox import SandboxError
 
 _READY_WITHIN = 60.0
 _GRACE = 2.0  # seconds in which a kernel may obey before it is ended
-_MOST_OUTPUT = 10_000_000  # characters of one cell, after which it is interrupted
+_NONSENSE = ")("  # no language runs it
 _log = logging.getLogger("autograde.kernel")
 _log.addHandler(logging.NullHandler())
 _log.propagate = False  # what goes wrong is told in a sentence, without a traceback
@@ -59,7 +58,9 @@ class KernelSession:
         self.library = _library(self.parent / "library")
         self.manager: KernelManager | None = None
         self.client: BlockingKernelClient
+        self.widgets = OutputWidgets()
         self.layers: list[str] = []
+        self.tells_failures = True
         self.restarts = -1
         self.done: list[Step] = []
         self.killers: set[int] = set()
@@ -86,6 +87,11 @@ class KernelSession:
         outcome = Outcome()
         if self._ready():
             self._perform(step, outcome, len(self.done))
+            if not self.tells_failures:
+                outcome.review = (
+                    f"the kernel {self.kernel_name!r} does not say when a cell fails, so no test "
+                    "of it can"
+                )
         else:
             outcome.event = "not run: the submission ended its process too often"
             outcome.outputs.append(error_output("ProcessEnded", outcome.event))
@@ -94,21 +100,25 @@ class KernelSession:
         return outcome
 
     def _perform(self, step: Step, outcome: Outcome, place: int) -> None:
-        shown = _Shown()
+        number = self.client.execute(step.student, allow_stdin=False, stop_on_error=False)
+        shown = Shown(number, self.widgets)
         try:
-            number = self.client.execute(step.student, allow_stdin=False, stop_on_error=False)
-            if not self._follow(number, shown, step.seconds):
+            if not self._follow(shown, step.seconds):
                 outcome.event = shown.event or f"stopped after {step.seconds:g} s"
                 self.manager.interrupt_kernel()
-                obeyed = self._follow(number, shown, _GRACE, interrupted=True)
+                obeyed = self._follow(shown, _GRACE, interrupted=True)
                 outcome.outputs = shown.take()
                 outcome.outputs.append(error_output("CellTimeoutError", outcome.event))
                 if not obeyed:
                     self.killers.add(place)
                     self.kill()
                 return
-            if not self._settle(number, shown, step.seconds):
+            if not self._settle(shown, step.seconds):
                 raise KernelEnded("it did not say how the cell ended")
+            if shown.asks_to_end:
+                raise KernelEnded("it asked for that")
+            for news in self.widgets.news():
+                self.client.shell_channel.send(self.client.session.msg("comm_msg", news))
             outcome.outputs = shown.take()
         except KernelEnded as error:
             outcome.event = f"its process ended in this cell ({error})"
@@ -116,9 +126,7 @@ class KernelSession:
             self.killers.add(place)
             self.kill()
 
-    def _follow(
-        self, number: str, shown: "_Shown", seconds: float, *, interrupted: bool = False
-    ) -> bool:
+    def _follow(self, shown: Shown, seconds: float, *, interrupted: bool = False) -> bool:
         """Collect a cell's outputs until the kernel is idle; False if it is not by then, or shows
         too much and has not been interrupted for that. Raises KernelEnded.
         """
@@ -127,13 +135,13 @@ class KernelSession:
             message = self._message(self.client.get_iopub_msg, min(left, 0.25))
             if message is None:
                 self._require_alive()
-            elif _of(message, number) and shown.add(message):
+            elif shown.is_of(message) and shown.add(message):
                 return True
             if shown.event and not interrupted:
                 return False
         return False
 
-    def _settle(self, number: str, shown: "_Shown", seconds: float) -> bool:
+    def _settle(self, shown: Shown, seconds: float) -> bool:
         """A kernel that shows no error may still say in its reply that there was one; False if no
         reply comes.
         """
@@ -142,10 +150,18 @@ class KernelSession:
             message = self._message(self.client.get_shell_msg, 0.25)
             if message is None:
                 self._require_alive()
-            elif _of(message, number):
+            elif shown.is_of(message):
                 shown.add_reply(message)
                 return True
         return False
+
+    def _fails_on(self, source: str) -> bool:
+        """Whether the kernel says of a cell that it failed. Some show errors as any other text."""
+        number = self.client.execute(source, allow_stdin=False, stop_on_error=False)
+        shown = Shown(number, self.widgets)
+        self._follow(shown, _READY_WITHIN)
+        self._settle(shown, _READY_WITHIN)
+        return shown.failed
 
     def _message(self, get: Callable[..., Any], seconds: float) -> dict[str, Any] | None:
         """The next message; None if there is none, empty if it is not one of this kernel."""
@@ -194,6 +210,7 @@ class KernelSession:
             kernel_spec=spec,
             kernel_id="submission",
             folder=str(self.folder),
+            scratch=str(self.parent),
             memory=bounds.memory,
             processes=bounds.processes,
             file_bytes=bounds.file_bytes,
@@ -208,10 +225,12 @@ class KernelSession:
             extra_arguments=["--HistoryManager.hist_file=:memory:"] if ours else []
         )
         self.layers = list(manager.provisioner.layers)
+        self.widgets = OutputWidgets()
         self.client = manager.client()
         self.client.start_channels(stdin=False, hb=False)
         try:
             self.client.wait_for_ready(timeout=_READY_WITHIN)
+            self.tells_failures = ours or self._fails_on(_NONSENSE)
         except RuntimeError as error:
             why = manager.provisioner.why_ended() or str(error)
             if words := manager.provisioner.last_words:
@@ -230,72 +249,6 @@ class KernelSession:
                 self.client.stop_channels()
         with contextlib.suppress(Exception):
             manager.shutdown_kernel(now=True)
-
-
-class _Shown:
-    """What one cell shows, read from a kernel's messages, whose shape nobody vouches for."""
-
-    def __init__(self) -> None:
-        self.recorder = Recorder()
-        self.size = 0
-        self.event = ""
-        self.failed = False
-
-    def add(self, message: dict[str, Any]) -> bool:
-        """Take one message in; whether it is the last of its cell."""
-        kind, content = message["header"].get("msg_type"), message["content"]
-        if kind == "status":
-            return content.get("execution_state") == "idle"
-        if kind == "stream":
-            text = str(content.get("text", ""))
-            self.recorder.stream("stderr" if content.get("name") == "stderr" else "stdout", text)
-            self.size += len(text)
-        elif kind in ("display_data", "execute_result"):
-            data = content.get("data")
-            data = data if isinstance(data, dict) else {}
-            self.recorder.display(kind, {str(mime): value for mime, value in data.items()})
-            self.size += sum(len(str(value)) for value in data.values())
-        elif kind == "error":
-            self._fail(content)
-        elif kind == "clear_output":
-            self.recorder.outputs.clear()
-        if self.size > _MOST_OUTPUT and not self.event:
-            self.event = f"stopped after {_MOST_OUTPUT / 1e6:.0f} MB of output"
-        return False
-
-    def add_reply(self, message: dict[str, Any]) -> None:
-        content = message["content"]
-        if content.get("status") == "error" and not self.failed:
-            self._fail(content)
-
-    def _fail(self, content: dict[str, Any]) -> None:
-        self.failed = True
-        name, text = (str(content.get("ename", "Error")), str(content.get("evalue", "")))
-        lines = content.get("traceback")
-        lines = [str(line) for line in lines] if isinstance(lines, list) else []
-        self.recorder.outputs.append(
-            {
-                "output_type": "error",
-                "ename": name[:200],
-                "evalue": text[:10_000],
-                "traceback": [line[:10_000] for line in lines[-60:]]
-                or [f"{name}: {text}"[:10_000]],
-            }
-        )
-
-    def take(self) -> list[Output]:
-        return msgspec.convert(self.recorder.take(), list[Output])
-
-
-def _of(message: dict[str, Any], number: str) -> bool:
-    """Whether a message belongs to the request with this number, and is shaped like one."""
-    parent = message.get("parent_header")
-    return (
-        isinstance(parent, dict)
-        and parent.get("msg_id") == number
-        and isinstance(message.get("header"), dict)
-        and isinstance(message.get("content"), dict)
-    )
 
 
 def _library(place: Path) -> Path:

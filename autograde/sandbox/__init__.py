@@ -3,7 +3,7 @@ that this machine has, and `doctor` says which those are and what is open withou
 has them all without root; elsewhere only limits of resources are put on, and that is said plainly.
 """
 
-from autograde.sandbox.doctor import Row, doctor, is_enough, what_is_missing
+from autograde.sandbox.doctor import Row, doctor, is_enough, missing, what_is_missing
 from autograde.sandbox.layers import Policy, SandboxError, confine, isolate
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "doctor",
     "is_enough",
     "isolate",
+    "missing",
     "what_is_missing",
 ]

@@ -4,12 +4,14 @@ and what is unprotected where one is missing.
 
 import os
 import shutil
-import signal
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from autograde.sandbox import kernel, landlock, seccomp
+from autograde.sandbox import bubblewrap, kernel, landlock, seccomp
+from autograde.sandbox.cause import why_no_namespaces
+from autograde.sandbox.layers import can_isolate
+from autograde.sandbox.trial import survives
+
+_APART = "no network, no sight of other processes, all of them end together"
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,7 @@ def doctor() -> list[Row]:
             "needs root; submissions run as you",
             "only the other layers keep submissions from your files",
         ),
-        Row(
-            "namespaces", _survives(_namespaces),
-            "no network, no sight of other processes, all of them end together",
-            "programs that a submission starts may outlive it, and are hunted by name only; a real "
-            "kernel has the machine's network and runs only where submissions are trusted",
-        ),
+        _namespaces(),
         Row(
             "landlock", abi > 0, f"version {abi}: only its own folder and Python's can be read",
             "what your user may read, a submission may read: sources, gradebook, home",
@@ -51,14 +48,11 @@ def doctor() -> list[Row]:
             "without namespaces, a submission can signal processes of the same user",
         ),
         Row(
-            "seccomp", seccomp.is_supported() and _survives(_filtered),
+            "seccomp", seccomp.is_supported() and survives(_filtered),
             "no tracing, mounts, keys, raw sockets",
             "more of the kernel is open to attack",
         ),
-        Row(
-            "bubblewrap", shutil.which("bwrap") is not None, "found, not needed",
-            "nothing: the layers above do its work",
-        ),
+        _bubblewrap(),
     ]  # fmt: skip
 
 
@@ -66,42 +60,44 @@ def is_enough(rows: list[Row]) -> bool:
     """Whether work that nobody vouches for may run here without being asked for."""
     works = {row.layer for row in rows if row.works}
     return {"limits", "landlock", "seccomp"} <= works and bool(
-        works & {"user", "namespaces", "landlock signals"}
+        works & {"user", "namespaces", "bubblewrap", "landlock signals"}
     )
+
+
+def missing(rows: list[Row]) -> str:
+    """The layers that this machine lacks; bubblewrap is none, it stands in for namespaces."""
+    return ", ".join(row.layer for row in rows if not row.works and row.layer != "bubblewrap")
 
 
 def what_is_missing(rows: list[Row]) -> str:
     """The sentence with which grading stops where the sandbox is not enough."""
-    missing = ", ".join(row.layer for row in rows if not row.works and row.layer != "bubblewrap")
     return (
-        f"This machine's sandbox lacks {missing}; to grade work that you trust all the same, set "
-        "c.ProtectedExecute.trust_submissions = True."
+        f"This machine's sandbox lacks {missing(rows)}; to grade work that you trust all the same, "
+        "set c.ProtectedExecute.trust_submissions = True."
     )
 
 
-def _survives(attempt: Callable[[], None]) -> bool:
-    """Whether `attempt` works, tried in a child that ends at once."""
-    if sys.platform != "linux":
-        return False
-    child = os.fork()
-    if child == 0:
-        signal.alarm(60)  # a machine that is busy takes its time over namespaces
-        try:
-            attempt()
-            os._exit(0)
-        except BaseException:
-            os._exit(1)
-    return os.waitpid(child, 0)[1] == 0
+def _namespaces() -> Row:
+    works = can_isolate()
+    detail = _APART if works else why_no_namespaces() if kernel.LINUX else "only on Linux"
+    outlive = "programs that a submission starts may outlive it, and are hunted by name only; "
+    kernels = "a real kernel has the machine's network and runs only where submissions are trusted"
+    return Row("namespaces", works, detail, kernels if bubblewrap.prefix() else outlive + kernels)
 
 
-def _namespaces() -> None:
-    rest = kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET
-    kernel.unshare(rest if os.geteuid() == 0 else rest | kernel.CLONE_NEWUSER)
+def _bubblewrap() -> Row:
+    program = shutil.which("bwrap")
+    if can_isolate():
+        found = "found, not needed" if program else "not installed, not needed"
+        return Row("bubblewrap", program is not None, found, "nothing: namespaces do its work")
+    problem = bubblewrap.problem()
+    detail = problem or f"instead of our own namespaces: {_APART}"
+    return Row("bubblewrap", not problem, detail, "what is open without namespaces")
 
 
 def _filtered() -> None:
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    seccomp.restrict(network=False)
+    seccomp.restrict(network=False, alone=False)
     try:
         kernel.unshare(kernel.CLONE_NEWUSER)
     except PermissionError:

@@ -4,16 +4,18 @@ forks the confined process (namespaces, what is mounted); `confine` is for that 
 """
 
 import contextlib
+import functools
 import os
 import random
 import socket
 import struct
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autograde.sandbox import kernel, landlock, seccomp
+from autograde.sandbox.trial import survives
 
 try:
     import resource  # before a sandbox closes, or a closed home hides the standard library
@@ -24,7 +26,8 @@ _SYSTEM = (
     "/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/localtime",
     "/etc/ssl", "/etc/fonts", "/etc/mime.types", "/etc/alternatives", "/etc/hosts",
     "/etc/nsswitch.conf", "/dev/urandom", "/dev/random", "/dev/zero", "/dev/null", "/proc/cpuinfo",
-    "/proc/meminfo", "/proc/stat", "/opt/conda", "/opt/hostedtoolcache",
+    "/proc/meminfo", "/proc/stat", "/proc/self/maps", "/sys/fs/cgroup", "/sys/devices/system/cpu",
+    "/opt/conda", "/opt/hostedtoolcache",
 )  # fmt: skip
 _DEVICES = ("/dev/null",)
 _TERMINALS = ("/dev/ptmx", "/dev/pts")
@@ -38,7 +41,8 @@ class SandboxError(RuntimeError):
 @dataclass(frozen=True)
 class Policy:
     """What a confined process may do: files, and amounts in bytes, seconds and pieces. `programs`
-    are folders beside Python's own that are to be reached even if they lie in a closed home.
+    are folders beside Python's own that are to be reached even if they lie in a closed home. The
+    layer "bubblewrap" says that the process stands in its namespaces already.
     """
 
     folder: str
@@ -68,29 +72,63 @@ def some_user() -> int | None:
 
 def isolate(policy: Policy) -> list[str]:
     """Own processes, network, messages and mounts for what is forked next."""
+    if "bubblewrap" in policy.layers:
+        return ["bubblewrap"]
     if not kernel.LINUX or "namespaces" not in policy.layers:
         return []
-    user, group = os.geteuid(), os.getegid()
-    rest = kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET
+    root = os.geteuid() == 0
+    if not root and not can_isolate():
+        return []
     try:
-        if user == 0:
-            kernel.unshare(rest)
-        else:
-            kernel.unshare(kernel.CLONE_NEWUSER | rest)
-            Path("/proc/self/setgroups").write_text("deny")
-            Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-            Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+        _enter_namespaces()
     except OSError:
         return []
     with contextlib.suppress(OSError):
         kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     with contextlib.suppress(OSError):
         _raise_loopback()
-    if user == 0:
+    if root:
         open_way([*python_folders(), *policy.programs])
     if policy.terminals and _own_terminals():
         return ["namespaces", "terminals"]
     return ["namespaces"]
+
+
+@functools.cache
+def can_isolate() -> bool:
+    """Whether this user may make namespaces, and is somebody in them. Ubuntu's AppArmor lets an
+    ordinary user make some, then refuses all that one does there; there is no way back from those.
+    """
+    return survives(_enter_namespaces)
+
+
+def _enter_namespaces() -> None:
+    user, group = os.geteuid(), os.getegid()
+    rest = kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET
+    if user == 0:
+        kernel.unshare(rest)
+    else:
+        kernel.unshare(kernel.CLONE_NEWUSER | rest)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def own_places(policy: Policy) -> Policy:
+    """For the first process of its namespaces: mount what programs expect to have for themselves, a
+    /proc that shows the sandbox alone, and /dev/shm for semaphores and shared memory, which lie in
+    the folder and count with it. The policy that comes back allows to read that /proc; in a
+    container an ordinary user gets none. Without it there is no /dev/shm either, since joblib,
+    which then works in one process, would fail with it.
+    """
+    try:
+        kernel.unshare(kernel.CLONE_NEWNS)  # its parent goes on with the machine's
+        kernel.mount("none", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NOEXEC)
+    except OSError:
+        return policy
+    with contextlib.suppress(OSError):
+        kernel.mount(policy.folder, "/dev/shm", None, kernel.MS_BIND)
+    return replace(policy, readable=(*policy.readable, "/proc"))
 
 
 def _own_terminals() -> bool:
@@ -166,7 +204,8 @@ def confine(policy: Policy, *, isolated: bool, terminals: bool = False) -> list[
             landlock.restrict(readable, writable, devices, network=isolated)
             done.append("landlock")
         if seccomp.is_supported() and "seccomp" in policy.layers:
-            seccomp.restrict(network=isolated)
+            alone = isolated and "bubblewrap" not in policy.layers
+            seccomp.restrict(network=isolated, alone=alone)
             done.append("seccomp")
     except OSError as error:
         raise SandboxError(f"The sandbox could not be closed: {error}.") from error

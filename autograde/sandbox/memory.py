@@ -27,22 +27,24 @@ class MemoryWatch:
         start = time.process_time()
         if time.monotonic() < self._rests_until:
             return False
-        family = list(_family(process))
+        members = list(family(process))
         # Quick to read, but what is shared counts for each; to divide it up takes longer.
         too_much = (
-            sum(map(_resident, family)) > self.most and sum(map(_proportional, family)) > self.most
+            sum(map(_resident, members)) > self.most
+            and sum(map(_proportional, members)) > self.most
         )
         took = time.process_time() - start
         self._rests_until = time.monotonic() + min(took / _SHARE, _LONGEST_REST)
         return too_much
 
 
-def _family(process: int) -> Iterator[int]:
+def family(process: int) -> Iterator[int]:
+    """A process and its descendants, as this process numbers them."""
     yield process
     with contextlib.suppress(OSError):  # it has just ended
         for listing in Path(f"/proc/{process}/task").glob("*/children"):
             for child in listing.read_text().split():
-                yield from _family(int(child))
+                yield from family(int(child))
 
 
 def _resident(process: int) -> int:

@@ -32,6 +32,13 @@ _REFUSED = {
     "modify_ldt": (154, None), "personality": (135, 92), "vhangup": (153, 58),
     "lookup_dcookie": (212, 18), "fanotify_init": (300, 262), "setuid": (105, 146),
 }  # fmt: skip
+# What changes other processes of the same user, unless so many first arguments are 0. ZeroMQ asks
+# for a thread's schedule, and goes on only if there is no such call at all.
+_OF_OTHERS = {
+    "prlimit64": (302, 261, 1), "sched_setparam": (142, 118, 1), "setpriority": (141, 140, 2),
+    "sched_setscheduler": (144, 119, 1), "sched_setaffinity": (203, 122, 1),
+    "sched_setattr": (314, 274, 1), "ioprio_set": (251, 30, 2),
+}  # fmt: skip
 _CLONE, _CLONE3, _SOCKET = (56, 220), (435, 435), (41, 198)
 _NEW_NAMESPACES = 0x7E020000
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -50,49 +57,63 @@ def is_supported() -> bool:
     return True
 
 
-def restrict(*, network: bool) -> None:
-    """Put the filter on. `network` leaves internet sockets (an empty network namespace)."""
-    program = b"".join(_program(network))
+def restrict(*, network: bool, alone: bool) -> None:
+    """Put the filter on. `network` leaves internet sockets (an empty network namespace); `alone`
+    leaves limits and priorities of other processes (no others can be reached).
+    """
+    install(_program(network, alone))
+
+
+def install(steps: list[bytes]) -> None:
+    """Put a filter of these steps on this process, which must have no_new_privs."""
+    program = b"".join(steps)
     buffer = ctypes.create_string_buffer(program, len(program))
     filters = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
     holder = ctypes.create_string_buffer(filters, len(filters))
     kernel.prctl(kernel.PR_SET_SECCOMP, 2, ctypes.byref(holder))
 
 
-def _step(code: int, k: int, yes: int = 0, no: int = 0) -> bytes:
+def step(code: int, k: int, yes: int = 0, no: int = 0) -> bytes:
+    """One instruction; `yes` and `no` are how many steps a comparison skips. (seccomp(2))"""
     return struct.pack("HBBI", code, yes, no, k)
 
 
-def _program(network: bool) -> list[bytes]:
+def _program(network: bool, alone: bool) -> list[bytes]:
     which = 0 if kernel.MACHINE == "x86_64" else 1
-    refuse = _step(_RETURN, _ERROR | errno.EPERM)
+    refuse = step(_RETURN, _ERROR | errno.EPERM)
     steps = [
-        _step(_LOAD, 4),
-        _step(_JUMP_EQ, _ARCHITECTURES[kernel.MACHINE], 1, 0),
-        _step(_RETURN, _KILL),
-        _step(_LOAD, 0),
+        step(_LOAD, 4),
+        step(_JUMP_EQ, _ARCHITECTURES[kernel.MACHINE], 1, 0),
+        step(_RETURN, _KILL),
+        step(_LOAD, 0),
     ]
     if which == 0:  # the x32 numbers are another way to the same calls
-        steps += [_step(_JUMP_GE, 0x40000000, 0, 1), refuse]
+        steps += [step(_JUMP_GE, 0x40000000, 0, 1), refuse]
     for numbers in _REFUSED.values():
         if numbers[which] is not None:
-            steps += [_step(_JUMP_EQ, numbers[which], 0, 1), refuse]
+            steps += [step(_JUMP_EQ, numbers[which], 0, 1), refuse]
+    unknown = step(_RETURN, _ERROR | errno.ENOSYS)
+    for *numbers, count in () if alone else _OF_OTHERS.values():
+        steps.append(step(_JUMP_EQ, numbers[which], 0, 3 * count + 1))
+        for place in range(count):
+            steps += [step(_LOAD, 16 + 8 * place), step(_JUMP_EQ, 0, 1, 0), unknown]
+        steps.append(step(_LOAD, 0))
     # The C library falls back to clone, whose flags can be read.
-    steps += [_step(_JUMP_EQ, _CLONE3[which], 0, 1), _step(_RETURN, _ERROR | errno.ENOSYS)]
+    steps += [step(_JUMP_EQ, _CLONE3[which], 0, 1), unknown]
     steps += [
-        _step(_JUMP_EQ, _CLONE[which], 0, 3),
-        _step(_LOAD, 16),
-        _step(_JUMP_SET, _NEW_NAMESPACES, 0, 1),
+        step(_JUMP_EQ, _CLONE[which], 0, 3),
+        step(_LOAD, 16),
+        step(_JUMP_SET, _NEW_NAMESPACES, 0, 1),
         refuse,
-        _step(_LOAD, 0),
+        step(_LOAD, 0),
     ]
     # No Unix sockets but in pairs: neither an empty network nor Landlock keeps a process from those
     # of agents and desktops on this machine, which would start programs outside for it.
     # Who asks for the list of networks is told that there is none to be had: ZeroMQ goes on then.
     families = (_INET, _INET6) if network else ()
-    steps += [_step(_JUMP_EQ, _SOCKET[which], 0, len(families) + 4), _step(_LOAD, 16)]
+    steps += [step(_JUMP_EQ, _SOCKET[which], 0, len(families) + 4), step(_LOAD, 16)]
     for i, family in enumerate(families):
-        steps.append(_step(_JUMP_EQ, family, len(families) - i + 2, 0))
-    steps += [_step(_JUMP_EQ, _NETLINK, 0, 1), _step(_RETURN, _ERROR | errno.EOPNOTSUPP)]
-    steps += [refuse, _step(_RETURN, _ALLOW)]
+        steps.append(step(_JUMP_EQ, family, len(families) - i + 2, 0))
+    steps += [step(_JUMP_EQ, _NETLINK, 0, 1), step(_RETURN, _ERROR | errno.EOPNOTSUPP)]
+    steps += [refuse, step(_RETURN, _ALLOW)]
     return steps

@@ -11,6 +11,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 
 _KERNEL = """
+import os
 import subprocess
 
 from ipykernel.kernelapp import IPKernelApp
@@ -27,7 +28,7 @@ class Shell(Kernel):
         if not silent and done.stdout:
             content = {"name": "stdout", "text": done.stdout}
             self.send_response(self.iopub_socket, "stream", content)
-        if done.returncode:
+        if done.returncode and "SILENT" not in os.environ:
             why = str(done.returncode)
             return {"status": "error", "ename": "Exit", "evalue": why, "traceback": [done.stderr]}
         return {"status": "ok", "execution_count": self.execution_count, "payload": [],
@@ -49,14 +50,19 @@ def open_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def shell_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[dict[str, str], Path]]:
-    """The kernel `plain-sh` where Jupyter finds it: what a notebook says of it, and its file."""
+def shell_kernel(
+    monkeypatch: pytest.MonkeyPatch, *, silent: bool = False
+) -> Iterator[tuple[dict[str, str], Path]]:
+    """The kernel `plain-sh` where Jupyter finds it: what a notebook says of it, and its file. It
+    may be `silent` about cells that fail.
+    """
     with open_folder() as share:
         place = share / "kernels" / "plain-sh"
         place.mkdir(parents=True)
         (place / "kernel.py").write_text(_KERNEL)
         argv = [sys.executable, str(place / "kernel.py"), "-f", "{connection_file}"]
         about = {"argv": argv, "display_name": "plain sh", "language": "sh"}
+        about["env"] = {"SILENT": "1"} if silent else {}
         (place / "kernel.json").write_text(json.dumps(about))
         monkeypatch.setenv("JUPYTER_PATH", str(share))
         assert "plain-sh" in KernelSpecManager().find_kernel_specs()

@@ -7,30 +7,26 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from submissions import open_api
+from changing import (
+    CELLS,
+    CONFIG,
+    ESSAY,
+    ONE,
+    SOLUTION,
+    WORD,
+    ZERO,
+    change,
+    comments,
+    give_by_hand,
+    grades,
+    hand_in,
+)
 
-from autograde import changed, classroom
+from autograde import changed
 from autograde.changed import compare
 from autograde.parallel import grade_class
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
-
-CONFIG = """\
-c = get_config()
-c.CourseDirectory.course_id = "changing"
-import autograde
-
-autograde.configure(c)
-"""
-SOLUTION = (
-    "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION",
-    {"solution": True},
-)
-ONE = ("assert double(1) == 2", {"grade": True, "points": 1})
-ZERO = ("assert double(0) == 0", {"grade": True, "points": 1})
-WORD = ("assert double('a') == 'aa'", {"grade": True, "points": 2})
-ESSAY = ("Why?", {"grade": True, "solution": True, "points": 5})
-CELLS = {"double": SOLUTION, "test_one": ONE, "test_word": WORD, "essay": ESSAY}
 
 
 def test_a_renamed_cell_keeps_its_grades_and_a_new_one_is_graded(graded):
@@ -40,16 +36,16 @@ def test_a_renamed_cell_keeps_its_grades_and_a_new_one_is_graded(graded):
         "hw/hw was changed after work had been graded: added test_zero; "
         "renamed test_one to test_first with all grades. Grade it again."
     ]
-    assert grades(graded, "ann")["test_first"] == (1, 0.5, False)
+    assert grades(graded)["test_first"] == (1, 0.5, False)
     (row,) = grade_class(graded, "hw", jobs=1, feedback=False)
     assert row.note.find("unchanged") < 0
-    assert grades(graded, "ann") == {
+    assert grades(graded) == {
         "test_first": (1, 0.5, True),
         "test_zero": (1, None, False),
         "test_word": (2, None, False),
         "essay": (None, 4, True),
     }
-    assert comments(graded, "ann")["essay"] == "Well said."
+    assert comments(graded)["essay"] == "Well said."
     released = nbformat.read(graded / "release/hw/hw.ipynb", as_version=4)
     assert released.cells[1].metadata.autograde == {"formerly": ["test_one"]}
 
@@ -60,7 +56,7 @@ def test_an_answer_handed_in_under_the_old_name_waits_for_a_person_under_the_new
     assert "renamed essay to why with all grades" in sentence
     (row,) = grade_class(graded, "hw", jobs=1, feedback=False)
     assert "essay is now why" in row.note
-    assert grades(graded, "ann")["why"] == (None, 4, True)
+    assert grades(graded)["why"] == (None, 4, True)
     nb = nbformat.read(graded / "autograded/ann/hw/hw.ipynb", as_version=4)
     texts = {c.metadata.get("nbgrader", {}).get("grade_id"): c.source for c in nb.cells}
     assert texts["why"] == "Because."
@@ -90,9 +86,9 @@ def test_what_a_removed_cell_held_returns_with_the_cell(graded):
     assert "added test_one, essay" in sentence
     assert json.loads(file.read_text())["hw"]["kept"] == {}
     grade_class(graded, "hw", jobs=1, feedback=False)
-    assert grades(graded, "ann")["essay"] == (None, 4, True)
-    assert grades(graded, "ann")["test_one"] == (1, 0.5, True)
-    assert comments(graded, "ann")["essay"] == "Well said."
+    assert grades(graded)["essay"] == (None, 4, True)
+    assert grades(graded)["test_one"] == (1, 0.5, True)
+    assert comments(graded)["essay"] == "Well said."
 
 
 def test_a_test_that_a_person_grades_from_now_on_keeps_its_points(graded):
@@ -100,13 +96,13 @@ def test_a_test_that_a_person_grades_from_now_on_keeps_its_points(graded):
     said = change(graded, {**CELLS, "essay": by_hand})
     assert said == ["hw/hw was changed after work had been graded: cells have other roles. "
                     "Grade it again."]  # fmt: skip
-    assert grades(graded, "ann")["essay"] == (None, 4, False)
+    assert grades(graded)["essay"] == (None, 4, False)
 
 
 def test_generating_again_with_the_same_cells_says_nothing_and_keeps_everything(graded):
-    before = grades(graded, "ann")
+    before = grades(graded)
     assert change(graded, {**CELLS, "test_word": (f"{WORD[0]}  # twice", WORD[1])}) == []
-    assert grades(graded, "ann") == before
+    assert grades(graded) == before
     assert not changed.path_of(graded, "hw").exists()
 
 
@@ -133,55 +129,8 @@ def graded(once_graded: Path, tmp_path: Path) -> Path:
 def once_graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     course = tmp_path_factory.mktemp("changing")
     (course / "nbgrader_config.py").write_text(CONFIG)
-    write_source(course, CELLS)
-    with classroom.open_course(course) as api:
-        classroom.generate(api, "hw")
-    nb = nbformat.read(course / "release/hw/hw.ipynb", as_version=4)
-    nb.cells[0].source = "def double(x):\n    return x + x"
-    nb.cells[3].source = "Because."
-    (course / "submitted/ann/hw").mkdir(parents=True)
-    nbformat.write(nb, course / "submitted/ann/hw/hw.ipynb")
+    change(course, CELLS)
+    hand_in(course)
     grade_class(course, "hw", jobs=1, feedback=False)
-    with open_api(course).gradebook as book:
-        for cell, points in (("essay", 4), ("test_one", 0.5)):
-            grade = book.find_grade(cell, "hw", "hw", "ann")
-            grade.manual_score, grade.needs_manual_grade = points, False
-        book.find_comment("essay", "hw", "hw", "ann").manual_comment = "Well said."
-        book.db.commit()
+    give_by_hand(course)
     return course
-
-
-def write_source(course: Path, cells: dict) -> None:
-    nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "P"}})
-    for name, (text, about) in cells.items():
-        kind = "markdown" if text == ESSAY[0] else "code"
-        locked = not about.get("solution")
-        about = {"grade": False, "solution": False, "task": False, **about, "locked": locked}
-        about |= {"grade_id": name, "schema_version": 3, "cell_type": kind}
-        make = nbformat.v4.new_markdown_cell if kind == "markdown" else nbformat.v4.new_code_cell
-        cell = make(text, metadata={"nbgrader": about})
-        cell.id = name.replace("_", "-")
-        nb.cells.append(cell)
-    path = course / "source/hw/hw.ipynb"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(nb, path)
-
-
-def change(course: Path, cells: dict) -> list[str]:
-    """Generate the assignment with these cells; returns what the instructor is told."""
-    write_source(course, cells)
-    with changed.listening() as said, classroom.open_course(course) as api:
-        classroom.generate(api, "hw")
-    return said
-
-
-def grades(course: Path, student: str) -> dict:
-    with open_api(course).gradebook as book:
-        found = book.find_submission_notebook("hw", "hw", student).grades
-        return {g.name: (g.auto_score, g.manual_score, g.needs_manual_grade) for g in found}
-
-
-def comments(course: Path, student: str) -> dict:
-    with open_api(course).gradebook as book:
-        found = book.find_submission_notebook("hw", "hw", student).comments
-        return {comment.name: comment.manual_comment for comment in found}

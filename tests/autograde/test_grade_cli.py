@@ -4,10 +4,10 @@ import json
 import os
 import re
 import shutil
-from typing import NamedTuple
 
 import pytest
-from grading import apart
+from changing import CELLS, write_source
+from commands import mlsys_grade, mlsys_grade_here
 from submissions import (
     KINDS,
     PA0,
@@ -20,7 +20,6 @@ from submissions import (
     source_notebook,
     submitted_notebook,
 )
-from typer.testing import CliRunner
 
 from autograde import cli, sandbox, show
 from autograde.stubs import name_stubs
@@ -28,23 +27,6 @@ from autograde.stubs import name_stubs
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 
 CONTENT = (".ipynb", ".html", ".txt", ".py")
-
-
-class Done(NamedTuple):
-    exit_code: int
-    stdout: str
-    stderr: str
-    output: str
-
-
-def mlsys_grade(*words: object) -> Done:
-    return apart(mlsys_grade_here, *words)
-
-
-def mlsys_grade_here(*words: object) -> Done:
-    """The command in this process, where a test has changed something."""
-    done = CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
-    return Done(done.exit_code, done.stdout, done.stderr, done.output)
 
 
 def files_in(course) -> dict:
@@ -182,6 +164,8 @@ def test_export_writes_nbgraders_csv_and_nothing_else(graded_class, tmp_path):
         (["explain", "nobody", PA0], f"'nobody' has no graded submission of {PA0}"),
         (["feedback", "../.."], "There is no assignment '../..' in this course"),
         (["export", "--to", "/no/such/folder/grades.csv"], "cannot be written"),
+        (["export", "--assignment", "pa9"], "There is no assignment 'pa9' in this course"),
+        (["collect", "/no/such/bundle.zip", PA0], "bundle.zip cannot be read"),
     ],
 )
 def test_bad_words_get_one_sentence_and_change_nothing(graded_class, words, sentence):
@@ -191,6 +175,7 @@ def test_bad_words_get_one_sentence_and_change_nothing(graded_class, words, sent
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+    assert mlsys_grade(*words, "--course", graded_class, "--json") == done
     assert files_in(graded_class) == before
 
 
@@ -234,6 +219,37 @@ def test_a_source_that_cannot_be_released_leaves_the_released_one(graded_class, 
     assert done.exit_code == 2
     assert done.stderr == f"{PA0} cannot be generated: no end solution statement found.\n"
     assert files_in(course) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["explain", "ann", "hw"], "'ann' has no graded submission of hw; grade it first."),
+        (["feedback", "hw"], "No submission of hw has been graded yet; grade it first."),
+    ],
+)
+def test_what_was_never_graded_is_said_to_be_so(tmp_path, words, sentence):
+    write_source(tmp_path, CELLS)
+    (tmp_path / "submitted/ann/hw").mkdir(parents=True)
+    done = mlsys_grade(*words, "--course", tmp_path)
+    assert (done.exit_code, done.stderr) == (2, f"{sentence}\n")
+
+
+def test_a_source_or_a_gradebook_that_is_damaged_is_named_in_one_sentence(tmp_path):
+    source = write_source(tmp_path, CELLS)
+    (tmp_path / "submitted/ann/hw").mkdir(parents=True)
+    book = tmp_path / "gradebook.db"
+    book.write_text("no database")
+    for words in (["generate", "hw"], ["run", "hw"], ["explain", "ann", "hw"], ["export"]):
+        done = mlsys_grade(*words, "--course", tmp_path)
+        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert f"The gradebook sqlite:///{book} cannot be used: file is not" in done.stderr
+    book.unlink()
+    source.write_text(source.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    done = mlsys_grade("generate", "hw", "--course", tmp_path)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"{source} is not a notebook: ")
+    assert not book.exists()
 
 
 def test_a_run_says_that_the_source_was_changed_after_it_was_released(graded_class, tmp_path):

@@ -184,7 +184,9 @@ def watch_while_a_second_hands_in(course: Path) -> list[str]:
         if row.student == "partly":
             hand_in_kind(course, "second", KINDS["perfect"])
 
-    watch_class(course, PA0, every=0.05, rounds=5, jobs=1, watch=Watch(finished=finished))
+    told = Watch(finished=finished)
+    rounds = list(watch_class(course, PA0, every=0.05, rounds=5, jobs=1, watch=told))
+    assert [row.student for rows, _ in rounds for row in rows] == done
     return done
 
 

@@ -11,6 +11,7 @@ anything else is a finding, and so is a message that takes more than a few secon
 import datetime as dt
 import sys
 import tempfile
+from collections import defaultdict
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -29,6 +30,9 @@ def seeds() -> list[bytes]:
         Fraction(1, 3), dt.datetime(2026, 1, 1, tzinfo=dt.UTC), np.arange(6).reshape(2, 3),
         np.array(["a", "bc"]), np.float32(1), frame, frame.set_index(["a", "b"]), frame["b"],
         pd.date_range("2026", periods=2, tz="UTC"), pd.array([1, None], dtype="Int64"),
+        [row := [0], {"a": row}, row], defaultdict(list, a=[1]), Path("a/b"), float("nan"), np.nan,
+        {"a": 1}.keys(), {"a": [1]}.values(), {"a": 1}.items(), pd.cut([1, 9], [0, 4, 10]),
+        pd.Period("2026-01"), pd.Interval(0, 1), np.ma.masked_array([1.0, 2.0], mask=[0, 1]),
     ]  # fmt: skip
     return [encode(value) for value in values]
 

@@ -60,7 +60,8 @@ TREES = st.recursive(
     lambda inner: st.lists(inner, max_size=5)
     | st.dictionaries(
         st.sampled_from([*"tdsziuCOqbcRSENDFTr", "nt", "dt", "da", "ti", "td", "tz", "&a", "&o",
-                         "&s", "&d", "%f", "%s", "%i", "%a", "%n", "%t", "%d"])
+                         "&s", "&d", "&m", "@", "n", "dd", "P", "vk", "vv", "vi", "%p", "%v",
+                         "%f", "%s", "%i", "%a", "%n", "%t", "%d"])
         | st.text(max_size=3),
         inner,
         max_size=2,

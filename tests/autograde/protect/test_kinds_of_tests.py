@@ -6,6 +6,7 @@ from judging import verdict
 from nbformat.v4 import new_notebook
 from test_plan import ANSWER, TEST, cell
 
+from autograde.protect.analysis import lint
 from autograde.protect.plan import Known, is_test, plan, read_course
 from autograde.protect.supervisor import Session
 
@@ -158,6 +159,10 @@ KINDS = {
     "nothing": ("def f(): pass", "assert f() is None"),
     "dir": ("x = 1\nclass C:\n    def go(self): pass", "assert 'x' in dir() and 'y' not in dir()\n"
             "assert 'x' in globals() and 'x' in locals()\nassert 'go' in dir(C) and 'go' in dir(C())"),
+    "decorator": ("import functools\ndef twice(f):\n    @functools.wraps(f)\n    def both(*a): return f(*a), f(*a)\n"
+                  "    return both",
+                  "def g(x):\n    'Adds.'\n    return x + 1\nh = twice(g)\nassert h(1) == (2, 2)\n"
+                  "assert h.__name__ == 'g' and h.__doc__ == 'Adds.' and h.__wrapped__ is g"),
     "uses a helper": ("def helper(): return 1\ndef f(): return helper()",
                       "kept = helper\ndel helper\ntry:\n    f()\nexcept NameError:\n    pass\n"
                       "else:\n    assert False\nfinally:\n    helper = kept\nassert f() == 1"),
@@ -177,6 +182,13 @@ KINDS = {
                 "assert model.predict(np.array([[0.], [3.]])).tolist() == [0, 1]\n"
                 "assert model.score(np.array([[0.], [3.]]), [0, 1]) == 1.0 and model.coef_.shape == (1, 1)\n"
                 "assert model.predict_proba([[0.]]).sum().round(6) == 1 and model.get_params()['C'] == 1.0"),
+    "exact class": ("from sklearn.linear_model import Ridge\nclass Own(Ridge): pass\n"
+                    "def f(own): return Own() if own else Ridge()\ndef g(): yield 1\ndef same(x, kind): return type(x) is kind",
+                    "import types\nfrom sklearn.linear_model import Lasso, Ridge\n"
+                    "assert type(f(False)) == Ridge and Ridge == type(f(False)) and type(f(False)) is Ridge\n"
+                    "assert type(f(False)) in (Lasso, Ridge) and type(f(False)) is not Lasso != type(f(False))\n"
+                    "assert type(f(True)) != Ridge and type(f(True)) is not Ridge and type(f(True)) is Own\n"
+                    "assert type(g()) is types.GeneratorType and same(f(False), Ridge) and not same(f(True), Ridge)"),
     "sklearn pipeline": ("from sklearn.pipeline import make_pipeline\nfrom sklearn.preprocessing import StandardScaler\n"
                          "from sklearn.linear_model import Ridge\ndef f(): return make_pipeline(StandardScaler(), Ridge())",
                          "from sklearn.pipeline import Pipeline\nimport numpy as np\nm = f()\nassert isinstance(m, Pipeline)\n"
@@ -221,6 +233,39 @@ def test_changes_of_arguments_come_back_only_where_the_instructor_wants_it(judge
     assert verdict(judge(student, test, write_back=True)) == "passed"
 
 
+@pytest.mark.parametrize("test", ["exec(In[-2])", "assert Out", "assert _ == 1"])
+def test_a_test_of_what_cells_showed_before_waits_for_a_person(judge, test):
+    assert verdict(judge("x = 1\nx", test)) == "review"
+    assert [found.kind for found in lint(new_notebook(cells=[cell(test, "t", **TEST)]))] == [
+        "refused"
+    ]
+
+
+def test_a_name_that_a_test_binds_for_a_later_cell_is_found_when_the_assignment_is_made():
+    source = new_notebook(
+        cells=[
+            cell("def f(x): return x", "s", **ANSWER),
+            cell("start, got = 1, f(1)\nassert got == start", "t", **TEST),
+            cell("got = f(2)\nprint(got)", "u", **ANSWER),
+            cell("print(got, f(start))", "v", **ANSWER),
+        ]
+    )
+    found = [(f.cell, f.kind, f.what) for f in lint(source)]
+    assert found == [("t", "changed", "it binds start, which a later cell uses")]
+
+
+def test_a_name_of_that_history_may_be_the_tests_own(judge):
+    test = "def g(Out): return Out\nassert g(2) == 2 and [f(_) for _ in (1, 2)] == [1, 2]"
+    assert verdict(judge("def f(x): return x", test)) == "passed"
+    assert not lint(new_notebook(cells=[cell(test, "t", **TEST)]))
+
+
+def test_what_is_too_much_to_hand_over_waits_for_a_person_and_costs_nothing(judge):
+    endless = "a = []\na.append(a)\nf(a)"
+    assert verdict(judge("def f(x): return x", endless)) == "review"
+    assert verdict(judge("def f(x): return x", endless, "assert f(1) == 1")) == "passed"
+
+
 def test_the_last_expression_is_the_partial_credit(judge):
     outcome = judge("def f(x): return x", "print('half')\n(f(1) == 1) * 1.5")
     assert [o.output_type for o in outcome.outputs] == ["stream", "execute_result"]
@@ -248,10 +293,8 @@ def test_an_argument_that_the_reference_changes_in_place_changes_in_the_test_as_
     source = new_notebook(
         cells=[
             cell("def order(xs, y):\n    xs.sort()\ndef fit(X, y): return 0", "s", **ANSWER),
-            cell(
-                "xs, y = [2, 1], [5]\norder(xs, y)\nassert xs == [1, 2] and y == [5]", "t", **TEST
-            ),
-            cell("y = [1, 2]\nfit([0], y)\nassert y == [1, 2]", "u", **TEST),
+            cell("xs, y = [2, 1], [5]\norder(xs, y)\nassert xs == [1, 2] and 5 in y", "t", **TEST),
+            cell("y = [1, 2]\nfit([0], y)\nassert sum(y) == 3", "u", **TEST),
         ]
     )
     cheat = "def order(xs, y):\n    xs.sort()\n    y[0] = 9\ndef fit(X, y): y[:] = [0]"

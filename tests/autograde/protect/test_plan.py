@@ -96,9 +96,6 @@ LINTED = {
     "class Sub(Money): pass": ("refused", "subclasses"),
     "import pickle\nm = pickle.load(open('m.pkl', 'rb'))": ("refused", "unpickles"),
     "assert err.__code__.co_argcount == 1": ("refused", "inspect.signature"),
-    "from dataclasses import asdict\nimport dataclasses\ndataclasses.asdict(model)": (
-        "refused", "vars()",
-    ),
     "for i in range(100_000):\n    assert err(i) == i": ("slow", "100,000 calls"),
     "assert all(err(i) == i for i in range(50_000))": ("slow", "50,000 calls"),
     "n = 60_000\nfor i in range(n):\n    err(i)": ("slow", "60,000 calls"),
@@ -108,12 +105,20 @@ LINTED = {
     "xs = [2, 1]\nmodel.order(xs)\nassert xs == [1, 2]": ("changed", "write_back"),
     "import matplotlib.pyplot as plt\nassert plt.gcf().axes": ("refused", "return the Axes"),
     "import sys, io\nsys.stdin = io.StringIO('3')": ("changed", "patch"),
+    "from unittest.mock import patch\nwith patch('time.time', return_value=5):\n    err(3)": (
+        "changed", "puts into time.time",
+    ),
+    "from unittest import mock\nwith mock.patch.dict(os.environ, A='1'):\n    err(3)": (
+        "changed", "puts into os.environ",
+    ),
+    "assert isinstance(Stack(), (tuple, list))": ("changed", "derived from list is no list here"),
     "assert (": ("refused", "no Python"),
 }  # fmt: skip
 SOLUTION = (
     "class Money:\n    def equals(self, o): return True\n    def __eq__(self, o): return True\n"
     "    def order(self, xs):\n        xs.sort()\n"
-    "def err(x): return x\nmodel = Money()\ndef order(xs):\n    xs.sort()"
+    "def err(x): return x\nmodel = Money()\ndef order(xs):\n    xs.sort()\n"
+    "class Stack(list): pass\nclass Wrong(ValueError): pass"
 )
 
 
@@ -131,7 +136,9 @@ def test_lint_is_silent_on_good_tests():
         "assert abs(err(2) - 2) <= 1e-6\nfor i in range(100):\n    assert err(i) == i\n"
         "pred = model.predict(X)\nassert (pred == y_test).mean() >= .9\n"
         "n = 10\nwhile True:\n    n += 1\n    if err(n) > 20:\n        break\n"
-        "if got > 5:\n    print(got)\nfor n in range(10):\n    assert err(n) == n"
+        "if got > 5:\n    print(got)\nfor n in range(10):\n    assert err(n) == n\n"
+        "with patch('builtins.input', return_value='3'), patch.object(model, 'order'):\n"
+        "    assert isinstance(Wrong(), ValueError) and isinstance(got, dict)"
     )
     assert lint(new_notebook(cells=[cell(SOLUTION, "s", **ANSWER), cell(good, "t", **TEST)])) == []
 

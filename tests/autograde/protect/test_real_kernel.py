@@ -2,15 +2,23 @@
 graded by nbgrader as ever, their tests marked as unprotected.
 """
 
+import os
+import select
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import nbformat
 import pytest
+from grading import grade, started
 from kernelspecs import shell_kernel
 from nbformat.v4 import new_code_cell, new_notebook
-from small_course import answers, graded, solution
+from small_course import PYTHON, answers, graded, scores, solution
 
-from autograde import sandbox
-from autograde.parallel import grade_class
+from autograde import results, sandbox
+from autograde.parallel import Watch, grade_class
 from autograde.protect.analysis import lint
 from autograde.provisioner import needs
+from autograde.sandbox.memory import family
 
 WORKS = {row.layer for row in sandbox.doctor() if row.works}
 REAL = {"autograde": {"real_kernel": True}}
@@ -84,6 +92,80 @@ def test_workers_of_a_class_run_kernels_side_by_side(course):
     assert [(row.student, row.score) for row in rows] == [("ada", 1), ("bob", 0)]
 
 
+def test_a_class_that_is_killed_leaves_no_kernel_and_goes_on_where_it_was(course):
+    hw = course(
+        solution("f", "%%bash\necho 3 > three"),
+        graded("t", "%%bash\ntest $(cat three) -eq 3", 1),
+        metadata=REAL,
+    )
+    numbers = {"ada": 3, "bob": 4, "cyd": 3, "dan": 3}
+    for student, number in numbers.items():
+        hw.hand_in(answers(f=f"%%bash\necho {number} > three"), student)
+    with started(_grade_and_tell, hw.root) as (grader, channel):
+        channel.recv()
+        below = [os.pidfd_open(pid) for pid in family(grader.pid)]
+        grader.kill()
+        for process in below:
+            assert select.select([process], [], [], 60)[0]
+            os.close(process)
+    again = grade(hw.root, assignment="hw", jobs=2, feedback=False)
+    assert {row.student: row.score for row in again.rows} == {
+        student: float(number == 3) for student, number in numbers.items()
+    }
+    assert len(again.ran) < len(numbers)
+
+
+def _grade_and_tell(channel: Connection, root: Path) -> None:
+    watch = Watch(finished=lambda row: channel.send(row.student))
+    grade_class(root, "hw", jobs=2, feedback=False, watch=watch)
+
+
+def test_a_kernel_for_one_notebook_is_none_for_another(course):
+    hw = course(solution("f", "def f(): return 5"), graded("t", "assert f() == 5", 1))
+    magic = new_notebook(
+        cells=[
+            solution("g", "%%writefile g.txt\n5"),
+            graded("u", "read = !cat g.txt\nassert list(read) == ['5']", 1),
+        ],
+        metadata={"kernelspec": PYTHON} | REAL,
+    )
+    nbformat.write(magic, hw.root / "source" / "hw" / "magic.ipynb")
+    assert hw.api.generate_assignment("hw")["success"]
+    hw.hand_in(answers(f="def f(): return 5"))
+    release = nbformat.read(hw.root / "release" / "hw" / "magic.ipynb", as_version=4)
+    release.cells[0].source = "%%writefile g.txt\n5"
+    nbformat.write(release, hw.root / "submitted" / "ada" / "hw" / "magic.ipynb")
+    assert hw.api.autograde("hw", "ada")["success"]
+    assert scores(hw.api, "hw", "ada") == {"t": 1, "u": 1}
+    cells = results.cell_results(hw.api, "hw", "ada")
+    assert {cell.cell: cell.unprotected for cell in cells} == {"t": False, "u": True}
+
+
+def test_a_hidden_test_that_a_submission_prints_is_in_no_page_of_feedback(course):
+    hidden = "### BEGIN HIDDEN TESTS\nassert f(31337) == 62674\n### END HIDDEN TESTS"
+    hw = course(
+        solution("f", "def f(x): return 2 * x"), graded("t", "f(1)\n" + hidden, 1), metadata=REAL
+    )  # fmt: skip
+    prints = "def f(x):\n    print(get_ipython().user_ns['In'][-1], x)\n    return 62675"
+    assert hw.grade(answers(f=prints)) == {"t": 0}
+    assert "31337" in str(hw.cell("t").outputs)
+    assert hw.api.generate_feedback("hw", "ada")["success"]
+    page = (hw.root / "feedback" / "ada" / "hw" / "hw.html").read_text()
+    assert "31337" not in page and "6267" in page
+
+
+def test_tests_wait_for_a_person_where_a_kernel_does_not_tell_failures(course, monkeypatch):
+    with shell_kernel(monkeypatch, silent=True) as (spec, _):
+        hw = course(
+            solution("mean", "echo 3 > mean", mark="#"),
+            graded("t", "test $(cat mean) -eq 3", 2),
+            metadata={"kernelspec": spec},
+            config="c.ClearSolutions.code_stub = {'sh': 'false  # YOUR CODE HERE'}\n",
+        )
+        assert hw.grade(answers(mean="echo 4 > mean")) == {"t": None}
+        assert "'plain-sh' does not say when a cell fails" in hw.report()["review"]["t"]
+
+
 def test_the_tests_text_is_the_gradebooks_also_in_a_kernel(course):
     hw = course(
         solution("f", "def f(): return 1"), graded("t", "assert f() == 1", 1), metadata=REAL
@@ -128,6 +210,9 @@ def test_a_kernel_is_recommended_where_only_one_runs_what_is_there():
         "changed: tests cannot look up what %%cython defines"
     ]
     assert findings("k = get_ipython().kernel")[0].endswith("needs a kernel")
+    taken_in = "from ipywidgets import Output\nout = Output()\nlen(out.outputs)"
+    assert findings(taken_in) == ["changed: `out.outputs` needs a kernel"]
+    assert findings("layer.outputs") == []
     assert findings("%%bash\ntest -f out", test=True) == ["refused: it asks IPython for %bash"]
     assert findings("files = !ls", test=True) == ["refused: it asks IPython for getoutput"]
     quiet = ["%%bash\nls", "%matplotlib inline\nx = 1", "%%time\nx = 1", "x = 7 % 3", "!ls"]

@@ -48,9 +48,9 @@ GAINS_NOTHING = {
         "    unittest.defaultTestLoader.loadTestsFromTestCase(T))\nassert r.wasSuccessful() and not r.skipped",
         "AssertionError"),
     "exit": ("import os\ndef f(): os._exit(0)", "assert f() == 1", "Lost"),
-    "system exit": ("def f(): raise SystemExit", "f()", "RuntimeError"),
+    "system exit": ("def f(): raise SystemExit", "f()", "Exit"),
     "keyboard interrupt": ("def f(): raise KeyboardInterrupt", "f()", "RuntimeError"),
-    "refusal": ("class Refused(BaseException): pass\ndef f(): raise Refused()", "f()", "RuntimeError"),
+    "refusal": ("class Refused(BaseException): pass\ndef f(): raise Refused()", "f()", "Refused"),
     "tests in the stack": (
         "import sys\ndef f():\n    g = sys._getframe()\n    while g:\n        g.f_globals['done'] = 1\n        g = g.f_back\n"
         "    return 0", "assert f() == 1", "AssertionError"),
@@ -88,6 +88,48 @@ GAINS_NOTHING = {
     "endless repr": (
         "class E(ValueError):\n    def __str__(self):\n        while True: pass\ndef f(): raise E()",
         "f()", "CellTimeoutError"),
+    "pops itself": (
+        "class Stack:\n    def push(self, x): pass\n    def pop(self): return self\n"
+        "    def __eq__(self, o): return True", "s = Stack()\ns.push(1)\nassert s.pop() == 1", "review"),
+    "an object made twice": (
+        "class Stack:\n    one = None\n    def __new__(cls):\n        cls.one = cls.one or object.__new__(cls)\n"
+        "        return cls.one\n    def __sub__(self, o): return self\n    def __abs__(self): return 0.0\n"
+        "def f(): return Stack()", "s = Stack()\nassert abs(f() - 5) <= 1e-9", "review"),
+    "contains everything": (
+        "class All:\n    def __contains__(self, x): return True\ndef f(): return All()", "assert 5 in f()", "review"),
+    "looked through, not asked": (
+        "class All:\n    def __contains__(self, x): return True\n    def __iter__(self): return iter([1])\n"
+        "def f(): return All()", "assert 5 in f()", "AssertionError"),
+    "text that starts with everything": (
+        "class Text:\n    def startswith(self, t): return True\ndef f(): return Text()",
+        "assert f().startswith('Dear')", "review"),
+    "frame by its own word": (
+        "class DataFrame:\n    __module__ = 'pandas'\n    def equals(self, o): return True\ndef f(): return DataFrame()",
+        "import pandas as pd\nassert isinstance(f(), pd.DataFrame) and f().equals(pd.DataFrame())", "AssertionError"),
+    "frame that equals": (
+        "class Frame:\n    def equals(self, o): return True\ndef f(): return Frame()",
+        "import pandas as pd\nassert f().equals(pd.DataFrame({'a': [1]}))", "review"),
+    "made here by a clone": (
+        "class Timer:\n    __module__ = 'timeit'\n    def __init__(self, **k): self.k = k\n"
+        "    def get_params(self, deep=False): return {'stmt': 'nonsense('}\nmodel = Timer()",
+        "import timeit\nfrom sklearn.base import clone\nassert clone(model).k['stmt'] == 'other'", "RuntimeError"),
+    "rejects the example": (
+        "from hypothesis.errors import UnsatisfiedAssumption\ndef f(x): raise UnsatisfiedAssumption", "f(1)",
+        "RuntimeError"),
+    "mock that asserts nothing": (
+        "def f(c): c.assert_called_once_with = lambda *a: None",
+        "from unittest.mock import Mock\nc = Mock()\nf(c)\nc.assert_called_once_with(1)", "AttributeError"),
+    "swallowed assertion": (
+        "class f:\n    def __enter__(self): return None\n    def __exit__(self, *a): return True",
+        "with f() as y:\n    assert y == 5", "AssertionError"),
+    "swallowed error of a wrong value": (
+        "class f:\n    def __enter__(self): return None\n    def __exit__(self, *a): return True",
+        "with f() as y:\n    z = y + 1\n    assert z == 5", "TypeError"),
+    "argument changed": (
+        "def f(xs):\n    xs.sort()\n    return xs", "xs = [2, 1]\nold = xs.copy()\nassert f(xs) == [1, 2]\nassert xs == old",
+        "AssertionError"),
+    "argument handed back": ("def f(xs): return xs", "xs = [2, 1]\nassert f(xs) == xs and f(xs) is not xs", "AssertionError"),
+    "one row for all": ("def f(n): return [[0] * n] * n", "m = f(2)\nm[0][0] = 1\nassert m[1][0] == 0", "AssertionError"),
     "a verdict of its own": (
         "class A:\n    def __bool__(self): return True\ndef f(): return A()", "assert f() is True", "AssertionError"),
 }  # fmt: skip

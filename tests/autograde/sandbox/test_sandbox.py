@@ -1,5 +1,6 @@
 """What a confined process can and cannot do; each attempt runs in a bounded process of its own."""
 
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ import pytest
 from autograde import sandbox
 from autograde.sandbox import Policy, confine, isolate, kernel, landlock, seccomp
 from autograde.sandbox.layers import some_user
+from autograde.sandbox.orphans import end_orphans
+from autograde.sandbox.trial import survives
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
 
@@ -31,6 +34,7 @@ def confined(work: Callable[[], object], folder: Path, **policy) -> object:
     guard = os.fork()
     if guard == 0:
         signal.alarm(20)
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         try:
             layers = isolate(settings)
             if (inner := os.fork()) == 0:
@@ -44,6 +48,7 @@ def confined(work: Callable[[], object], folder: Path, **policy) -> object:
                 os._exit(0)
             os.close(writer)
             os.waitpid(inner, 0)
+            end_orphans()
         finally:
             os._exit(0)
     os.close(writer)
@@ -119,6 +124,51 @@ def test_no_network_outside_and_no_tracing_or_mounting(tmp_path):
         ]
 
     assert confined(attempt, tmp_path) == [True] * 7
+
+
+def test_without_namespaces_limits_and_priorities_of_others_stay_as_they_are(tmp_path):
+    import resource
+
+    mine = (resource.RLIMIT_CORE, (0, 0))
+
+    def change() -> list[bool]:
+        return [
+            denied(lambda: resource.prlimit(os.getpid(), *mine)),  # as for any other number
+            denied(lambda: os.sched_setaffinity(os.getpid(), {0})),
+            denied(lambda: os.setpriority(os.PRIO_USER, 0, 5)),
+            denied(lambda: os.setpriority(os.PRIO_PROCESS, os.getpid(), 5)),
+            denied(lambda: resource.setrlimit(*mine)),
+            denied(lambda: os.sched_setaffinity(0, os.sched_getaffinity(0))),
+            denied(lambda: os.nice(1)),
+        ]
+
+    among_others = ("user", "landlock", "seccomp")
+    assert confined(change, tmp_path, layers=among_others) == [True] * 4 + [False] * 3
+
+
+def test_a_kernel_that_names_a_newer_landlock_than_it_takes_is_asked_for_less():
+    """RHEL 9.7 says 6. Here a filter refuses a ruleset of that version's size, 24 bytes."""
+    if landlock.abi() < 6:
+        pytest.skip("no Landlock that could be refused")
+
+    def attempt() -> None:
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        seccomp.install(
+            [
+                seccomp.step(0x20, 0),  # the number of the call
+                seccomp.step(0x15, 444, 0, 3),  # landlock_create_ruleset
+                seccomp.step(0x20, 24),  # its second argument
+                seccomp.step(0x15, 24, 0, 1),
+                seccomp.step(0x06, 0x00050000 | errno.EINVAL),
+                seccomp.step(0x06, 0x7FFF0000),
+            ]
+        )
+        assert landlock.abi() == 5
+        landlock.restrict([], [], network=False)
+        with pytest.raises(PermissionError):
+            Path("/etc/passwd").read_text()
+
+    assert survives(attempt)
 
 
 def test_its_own_loopback_works_and_unix_sockets_of_the_machine_are_out_of_reach(tmp_path):
