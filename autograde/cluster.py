@@ -3,11 +3,12 @@ gradebook is written here, by one process. The workers must see the course's fol
 path (a network disk) and have this package and what the assignment imports.
 """
 
+import asyncio
 import contextlib
 import pickle
-import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from autograde import early
@@ -32,8 +33,9 @@ class ClusterPool:
             ) from None
         try:
             self.client = _client(address)
-        except (OSError, ValueError, TypeError) as error:  # the last where TLS is not set up
-            raise WorkerError(f"No Dask scheduler answers at {address}: {error}.") from None
+        except Exception as error:  # distributed raises what it likes
+            why = str(error) or type(error).__name__
+            raise WorkerError(f"No Dask scheduler answers at {address}: {why}.") from None
         # Told as bytes, which a worker reads once it can import soon.
         self.told = pickle.dumps((prepare, arguments))
         self.run_id = f"{id(self)}-{self.client.id}"
@@ -75,27 +77,20 @@ class ClusterPool:
 
 
 def _client(address: str) -> Any:
-    """A client of the scheduler at `address`. A port that takes calls and says nothing, as the
-    dashboard's does, keeps distributed waiting for ever; so that is done by a thread.
+    """A client of the scheduler at `address`, made only once that has answered: distributed waits
+    for ever at a port that says nothing, as the dashboard's, and a client that failed can block
+    the next one when it is garbage collected.
     """
-    from distributed import Client
+    from distributed import Client, Security
+    from distributed.comm import connect
 
-    made: queue.SimpleQueue = queue.SimpleQueue()
+    async def knock() -> None:
+        secret = Security().get_connection_args("client")
+        (await connect(address, timeout=_PATIENCE, **secret)).abort()
 
-    def connect() -> None:
-        try:
-            made.put(Client(address, timeout=_PATIENCE, set_as_default=False))
-        except Exception as error:
-            made.put(error)
-
-    threading.Thread(target=connect, daemon=True).start()
-    try:
-        answer = made.get(timeout=3 * _PATIENCE)
-    except queue.Empty:
-        raise TimeoutError("what is there says nothing") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    with ThreadPoolExecutor(1) as pool:  # where we stand, a notebook say, a loop may run already
+        pool.submit(asyncio.run, asyncio.wait_for(knock(), 3 * _PATIENCE)).result()
+    return Client(address, timeout=_PATIENCE, set_as_default=False)
 
 
 def _do(run: str, told: bytes, job: Job) -> Any:
