@@ -70,7 +70,6 @@ class Shown:
     def __init__(self, request: str, widgets: OutputWidgets) -> None:
         self.request, self.widgets = request, widgets
         self.recorder = Recorder()
-        self.named: dict[str, dict[str, Any]] = {}
         self.size = 0
         self.event = ""
         self.failed = self.asks_to_end = self.clears = False
@@ -118,24 +117,11 @@ class Shown:
             if "text/plain" in data:
                 data["text/plain"] = _COLOURS.sub("", data["text/plain"])
             self.size += sum(map(len, data.values()))
+            about = content.get("transient")
+            name = about.get("display_id") if isinstance(about, dict) else None
+            update = kind == "update_display_data"
             for recorder in recorders:
-                self._display(recorder, kind, data, content.get("transient"))
-
-    def _display(
-        self, recorder: Recorder, kind: str, data: dict[str, str], transient: object
-    ) -> None:
-        """A display may have a name, under which it is replaced later: here within its cell."""
-        before = len(recorder.outputs)
-        recorder.display("display_data" if kind.startswith("update") else kind, data)
-        name = transient.get("display_id") if isinstance(transient, dict) else None
-        if len(recorder.outputs) == before or not isinstance(name, str):
-            return
-        if kind == "update_display_data":
-            new = recorder.outputs.pop()
-            if name in self.named:
-                self.named[name]["data"] = new["data"]
-        elif recorder is self.recorder:
-            self.named[name] = recorder.outputs[-1]
+                recorder.display(kind, data, name=name, update=update)
 
     def _clear(self, *, wait: bool) -> None:
         self.clears = wait

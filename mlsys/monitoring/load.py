@@ -1,6 +1,7 @@
 """How much the log can take: rows offered at a rate, logged and profiled, and what that costs.
 
-For the benchmark and for a lesson on overload; the service's own path without its HTTP.
+For the benchmark: the service's recorder without its HTTP, and beside it the profiles of windows
+in constant memory that a process of its own could keep; the service leaves them to `watcher`.
 """
 
 from dataclasses import dataclass

@@ -30,6 +30,13 @@ def batch(first: int, rows: int) -> pa.Table:
     )
 
 
+def write_many(folder: Path) -> None:
+    """4,000 rows in 200 appends and many segments, which the writer compacts meanwhile."""
+    with Writer(folder, segment_bytes=10_000, durable=False) as writer:
+        for first in range(0, 4_000, 20):
+            writer.append(batch(first, 20))
+
+
 def write_until_killed(folder: str, acknowledged: str, first: int) -> None:
     notes = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with Writer(Path(folder), segment_bytes=4_000) as writer:

@@ -21,7 +21,7 @@ from mlsys.monitoring.errors import MonitoringError
 from mlsys.monitoring.store import Log, Store, Writer
 
 sys.path.insert(0, str(Path(__file__).parent))
-from kill_child import START, batch
+from kill_child import START, batch, write_many
 
 KILLS = int(os.environ.get("MLSYS_KILLS") or (40 if os.environ.get("MLSYS_EXHAUSTIVE") else 15))
 
@@ -171,9 +171,7 @@ def test_a_reader_sees_a_beginning_without_gaps_while_the_writer_compacts(tmp_pa
     failures = []
     thread = threading.Thread(target=lambda: _catch(read, failures))
     thread.start()
-    with Writer(tmp_path, segment_bytes=10_000, durable=False) as writer:
-        for first in range(0, 4_000, 20):
-            writer.append(batch(first, 20))
+    write_many(tmp_path)
     done.set()
     thread.join()
     assert not failures and seen == sorted(seen)

@@ -15,7 +15,7 @@ from mlsys.monitoring.store import Log, Writer
 from mlsys.monitoring.store_tail import LogReplaced, Tail
 
 sys.path.insert(0, str(Path(__file__).parent))
-from kill_child import START, batch
+from kill_child import START, batch, write_many
 
 
 def ids(tail: Tail) -> list[int]:
@@ -59,9 +59,7 @@ def test_a_reader_follows_a_writer_that_compacts(tmp_path):
 
     thread = threading.Thread(target=follow)
     thread.start()
-    with Writer(tmp_path, segment_bytes=10_000, durable=False) as writer:
-        for first in range(0, 4_000, 20):
-            writer.append(batch(first, 20))
+    write_many(tmp_path)
     done.set()
     thread.join()
     assert not failures and read == list(range(4_000))
