@@ -13,11 +13,27 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from nbgrader.apps import NbGraderAPI
 
+
+class _InOneSentence(TyperGroup):
+    """Commands whose disk is full, or whose files cannot be read, say so in one sentence."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # nobody reads any more, which is no fault of the course's
+            raise
+        except OSError as error:
+            what = f"{error.filename} cannot be used" if error.filename else "It could not be done"
+            _fail(f"{what}: {error.strerror or error}.")
+
+
 app = typer.Typer(
+    cls=_InOneSentence,
     no_args_is_help=True,
     help="Grade an nbgrader course: release, autograde, explain, feedback, export.",
 )
@@ -292,10 +308,6 @@ def _one_sentence() -> Iterator[None]:
             yield
         except (classroom.CourseError, lock.Busy, workers.WorkerError) as error:
             _fail(str(error))
-        except BrokenPipeError:  # nobody reads any more, which is no fault of the course's
-            raise
-        except OSError as error:
-            _fail(f"{error.filename or 'The course'} cannot be used: {error.strerror or error}.")
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would cut the end short
         _fail("Stopped. What is graded stays graded; run the same command to continue.")

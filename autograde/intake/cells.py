@@ -54,6 +54,9 @@ def mend(read: Read, released: NotebookNode | None) -> tuple[dict[str, Any], lis
     Without the released notebook the cells stay as they are.
     """
     repairs, cells = list(read.repairs), read.cells
+    if read.minor in range(5) and not (released and released.nbformat_minor == read.minor):
+        was = f"{read.name} was in notebook format 4.{read.minor}"
+        repairs.append(f"{was}; it was brought to format 4.5.")
     if released is not None:
         known = released_cells(released)
         cells = _with_new_names(cells, known, repairs)

@@ -44,11 +44,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Read:
-    """A notebook's cells, its own metadata, and what had to be mended to read it."""
+    """A notebook's cells, its own metadata, and what had to be mended to read it; `minor` is its
+    format's, if that is 4.
+    """
 
     cells: list[Cell]
     metadata: dict[str, Any]
     repairs: tuple[str, ...] = ()
+    minor: int | None = None
+    name: str = "The notebook"
 
 
 # What is not built yet is a slice of the file: a list of short strings takes twelve times its
@@ -260,13 +264,13 @@ def _place(error: Exception) -> str:
 
 
 def _read(raw: _Raw, name: str, repairs: list[str]) -> Read:
-    cells, version = raw.cells, _whole(raw.nbformat)
+    cells, version, minor = raw.cells, _whole(raw.nbformat), None
     if cells is None and raw.worksheets is not None:
         cells = [cell for sheet in raw.worksheets for cell in sheet.cells]
         version = 3 if version is None else version
         repairs.append(f"{name} was in notebook format {version}; it was brought to format 4.")
-    elif cells is not None and version == 4 and (minor := _whole(raw.nbformat_minor)) in range(5):
-        repairs.append(f"{name} was in notebook format 4.{minor}; it was brought to format 4.5.")
+    elif version == 4:
+        minor = _whole(raw.nbformat_minor)
     if cells is None:
         raise Unusable(f"{name} is not a notebook: it has no cells.")
     if len(cells) > MOST_CELLS:
@@ -282,7 +286,7 @@ def _read(raw: _Raw, name: str, repairs: list[str]) -> Read:
     if any("\r" in cell.source for cell in done):
         repairs.append(f"{name} had Windows line ends in its cells; they were made plain.")
         done = [_with_plain_ends(cell) for cell in done]
-    return Read(done, metadata, tuple(repairs))
+    return Read(done, metadata, tuple(repairs), minor, name)
 
 
 def _with_plain_ends(cell: Cell) -> Cell:

@@ -52,6 +52,7 @@ class Child:
         self.objects: dict[int, Any] = {}
         self.numbers: dict[int, int] = {}
         self.kinds: dict[tuple, type] = {}
+        self.lent: dict[int, Any] = {}  # copies of the test's objects
         self.watched: dict[str, Any] = {}
         self.recorder = shell.recorder
         self.raw = os.dup(1)
@@ -211,6 +212,9 @@ class Child:
     def do_delete(self, target: Any, name: str) -> None:
         delattr(target, name)
 
+    def do_plain(self, target: Any) -> Any:
+        return codec.flatten(target)
+
     def do_dir(self, target: Any) -> list[str]:
         return dir(target)
 
@@ -247,6 +251,11 @@ class Child:
             for name, value in vars(base).items()
             if not name.startswith("__") and isinstance(value, _FUNCTIONS)
         }
+        plain = [
+            name
+            for name in special
+            if codec.is_plain(next(base for base in kind.__mro__ if name in vars(base)))
+        ]
         return {
             "name": kind.__name__,
             "module": str(kind.__module__),
@@ -254,6 +263,7 @@ class Child:
             "mro": [[str(b.__module__), b.__qualname__] for b in kind.__mro__],
             "bases": [self.hold(b) for b in kind.__mro__[1:-1] if b.__module__ == "__main__"],
             "special": sorted(special - _PASSIVE),
+            "plain": plain,  # of those, what a list, dict, str or number does by itself
             "methods": sorted(methods),
             "notes": self.do_annotations(kind),
             "fields": list(getattr(kind, "__dataclass_fields__", ())),
@@ -305,7 +315,10 @@ class Child:
         if kind == "o":
             return self.objects[rest[0]]
         if kind == "p":
-            return pickle.loads(rest[0])  # written by the trusted side, which reads none of ours
+            place, *packed = rest  # by the trusted side, which reads none of ours
+            if packed:
+                self.lent[place] = pickle.loads(packed[0])
+            return self.lent[place]
         if kind == "m":
             return import_module(rest[0])
         if kind == "b":

@@ -156,15 +156,20 @@ class _Writer:
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
             fields = [str(field) for field in kind._fields]
             return {"nt": [kind.__name__, fields, self.all(tuple.__iter__(value), depth)]}
-        return self.write(_flatten(value), depth + 1)
+        return self.write(flatten(value), depth + 1)
 
 
-def _flatten(value: Any) -> Any:
+def flatten(value: Any) -> Any:
     """A subclass's value as the plain type, read by the plain type's own methods."""
     for plain, read in _PLAIN:
         if isinstance(value, plain) and type(value) is not plain:
             return read(value)
     raise CodecError(f"a {type(value).__name__} is no plain value")
+
+
+def is_plain(kind: type) -> bool:
+    """Whether a class is one of the plain types themselves."""
+    return any(kind is plain for plain, _ in _PLAIN)
 
 
 def is_plain_subclass(value: Any) -> bool:

@@ -4,6 +4,7 @@ code calls of what the test handed to it.
 """
 
 import builtins
+import hashlib
 import io
 import itertools
 import pickle
@@ -32,6 +33,7 @@ _CLOSED = (
 )  # fmt: skip
 _CLOSED_NAMES = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_")
 _DEEPEST = 50
+_MOST_LENT = 64
 FILE = "<test>"  # what the code of test cells says it is from
 _input = builtins.input
 
@@ -58,6 +60,8 @@ class Link:
         self.newest: Any = None  # what the last reference made, if it made something
         self.classes: dict[int, type] = {}
         self.handed: dict[int, Any] = {}
+        self.lent: dict[int, tuple[Any, bytes]] = {}  # by place: an object and its state's digest
+        self.places = itertools.cycle(range(_MOST_LENT))
         self.deadline: float | None = None
         self.call_seconds: float | None = None
         self.write_back = False
@@ -149,9 +153,11 @@ class Link:
                 return self._wait(number, deadline, may_end=operation == "next")
             except Overdue:
                 self.hung = True
+                self.lent.clear()
                 raise Stopped("a call of the student's code did not end") from None
             except Stopped:
                 self.hung = True
+                self.lent.clear()
                 raise
             except Closed as error:
                 self.lost = f"the student's process ended: {error}"
@@ -240,9 +246,26 @@ class Link:
     def write(self, message: list[Any]) -> bytes:
         """Raises Refused for what cannot be handed over: that is not the student's fault."""
         try:
-            return codec.encode(message, refer=self.refer)
+            return codec.encode(message, refer=self.lend)
         except CodecError as error:
+            self.lent.clear()  # it was not sent
             raise Refused(f"what the test hands over cannot be sent: {error}") from None
+
+    def lend(self, value: Any) -> Any:
+        """A reference, and for a copy of an object whether it is the one that they have already:
+        a generator of random numbers goes on where the student's code left it, unless the test
+        has drawn from it since.
+        """
+        reference = self.refer(value)
+        if reference is None or reference[0] != "p":
+            return reference
+        digest = hashlib.blake2b(reference[1]).digest()
+        for place, (known, state) in self.lent.items():
+            if known is value and state == digest:
+                return ["p", place]
+        place = next(self.places)
+        self.lent[place] = value, digest
+        return ["p", place, reference[1]]
 
     def refer(self, value: Any) -> Any:
         kind = type(value)

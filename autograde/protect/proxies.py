@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from autograde.protect import claims, errors
+from autograde.protect.codec import CodecError, is_plain
 from autograde.protect.errors import Refused
 
 # Methods of plain values that judge what they are given.
@@ -28,6 +29,7 @@ _ARITHMETIC = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor",
     "lshift", "rshift", "divmod",
 )  # fmt: skip
+_IN_PLACE = {f"i{name}" for name in _ARITHMETIC}
 BINARY = {f"__{n}__" for n in _COMPARE} | {
     f"__{side}{name}__" for name in _ARITHMETIC for side in ("", "r", "i")
 }
@@ -251,11 +253,21 @@ def _may_judge(judge: Any, name: str, other: Any) -> None:
 
 def _binary(name: str) -> Callable[[Any, Any], Any]:
     def forward(self: Any, other: Any) -> Any:
+        if name in type(self)._plain and not is_proxy(other) and not _is_made(self):
+            return getattr(_plain(self), name)(other)
         _may_judge(self, name, other)
         return _itself(self, name, other) if name[2] == "i" else _talk(self).operate(
             self, name, other)  # fmt: skip
 
     return forward
+
+
+def _plain(self: Any) -> Any:
+    """The value of an object whose class derives from a plain type, compared here as that."""
+    value = _talk(self).ask("plain", self)
+    if not is_plain(type(value)):
+        raise CodecError("the student's process sent no plain value")
+    return value
 
 
 def _itself(self: Any, name: str, *arguments: Any) -> Any:
@@ -331,6 +343,7 @@ def make_class(link: Any, number: int, about: dict[str, Any], claim: type | None
         "_class_number": number,
         "_methods": frozenset(map(str, about["methods"])),
         "_special": special,
+        "_plain": {n for n in map(str, about["plain"]) if n in BINARY and n[2:-2] not in _IN_PLACE},
         "__annotations__": about["notes"],
         "__dataclass_fields__": {n: _field(n) for n in map(str, about["fields"])},
         "__module__": "__main__",

@@ -4,6 +4,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from changing import CELLS, write_source
@@ -26,6 +29,7 @@ from autograde.stubs import name_stubs
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 
+FULL = Path("/dev/full")
 CONTENT = (".ipynb", ".html", ".txt", ".py")
 
 
@@ -314,6 +318,18 @@ def test_doctor_lists_every_layer_and_ends_in_1_where_protection_is_not_enough()
     assert {"limits", "namespaces", "landlock", "seccomp"} <= {r["layer"] for r in told["layers"]}
     assert done.exit_code == (0 if told["enough"] else 1)
     assert mlsys_grade("doctor").exit_code == done.exit_code
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device here is always full")
+@pytest.mark.parametrize("words", [["doctor"], ["doctor", "--json"], ["export"]])
+def test_a_full_disk_is_one_sentence(words, class_of):
+    if words == ["export"]:
+        words = ["export", "--course", class_of(["perfect"]), "--to", FULL]
+    command = [sys.executable, "-m", "mlsys", "grade", *words]
+    with FULL.open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 2
+    assert re.fullmatch(r".+ (?:done|used): No space left on device\.\n", done.stderr)
 
 
 def test_work_that_nobody_vouches_for_needs_a_sandbox_or_a_word(class_of, monkeypatch):

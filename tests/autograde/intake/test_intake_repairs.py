@@ -118,6 +118,17 @@ def test_format_4_without_ids_gets_ids(minor, submitted, take_in):
     assert f"format 4.{minor}" in " ".join(done.repairs)
 
 
+def test_the_format_that_was_handed_out_is_no_repair(submitted, take_in):
+    for path in (submitted / "hw1.ipynb", submitted.parents[2] / "release" / "hw1.ipynb"):
+        content = (solved() if path.parent == submitted else notebook()) | {"nbformat_minor": 4}
+        for one in content["cells"]:
+            del one["id"]
+        write(path, content)
+    done, read, _ = take_in()
+    assert kept(read)
+    assert done.repairs == ()
+
+
 def test_format_3_is_brought_to_format_4(submitted, take_in):
     cells = []
     for one in solved()["cells"]:

@@ -63,6 +63,21 @@ KINDS = {
         "import random, numpy as np\ndef f(): return random.random(), np.random.rand()",
         "import random, numpy as np\nrandom.seed(1)\nnp.random.seed(1)\na = f()\nrandom.seed(1)\nnp.random.seed(1)\n"
         "b = f()\nassert a == b and b[0] == 0.13436424411240122"),
+    "a generator of random numbers that is given twice": (
+        "def f(rng): return list(rng.normal(size=2))",
+        "import numpy as np\nfor make in (np.random.default_rng, np.random.RandomState):\n    given, own = make(1), make(1)\n"
+        "    for _ in range(200):\n        assert f(given) == list(own.normal(size=2))\n"
+        "    assert f(make(1)) == f(make(1)) and f({'rng': given}['rng']) == list(own.normal(size=2))\n"
+        "    state = given.normal()\n    assert f(given) == list(make(1).normal(size=3))[1:]"),
+    "what one call fits another uses": (
+        SKLEARN + "def fit(m): m.fit([[0.], [1.], [2.], [3.]], [0, 0, 1, 1])\ndef f(m): return m.predict([[0.], [3.]]).tolist()",
+        SKLEARN + "m = LogisticRegression()\nfit(m)\nassert f(m) == [0, 1]\n"
+        "for _ in range(20):\n    fit(LogisticRegression())\nassert f(m) == [0, 1]"),
+    "numbers, texts and lists with names or methods of their own": (
+        "from enum import IntEnum, StrEnum\nclass N(IntEnum):\n    ONE = 1\nclass S(StrEnum):\n    A = 'a'\n"
+        "class Deck(list):\n    def top(self): return self[-1]\ndef f(): return N.ONE, S.A, Deck([1, 2])",
+        "n, s, d = f()\nassert n == 1 and 2 != n and n < 2 and n + 1 == 2 and 1 + n == 2 and n.name == 'ONE'\n"
+        "assert s == 'a' and s + 'b' == 'ab' and d == [1, 2] and d.top() == 2 and d != [1] and d + [3] == [1, 2, 3]"),
     "temporary folders": (
         "def f(p):\n    with open(p, 'w') as h: h.write('x')",
         "import os, tempfile\nwith tempfile.TemporaryDirectory() as t:\n    f(os.path.join(t, 'q'))\n    assert open(os.path.join(t, 'q')).read() == 'x'\n"

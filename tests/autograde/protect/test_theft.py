@@ -23,6 +23,12 @@ GAINS_NOTHING = {
     "lying length": (
         "class L(list):\n    def __len__(self): return 5\ndef f(): return L()",
         "assert len(f()) == 5", "AssertionError"),
+    "list with a method that is equal to everything": (
+        "class L(list):\n    def top(self): return 1\n    def __eq__(self, o): return True\ndef f(): return L()",
+        "assert f() == [1]", "review"),
+    "list that learns to be equal to everything": (
+        "class L(list):\n    def top(self):\n        L.__eq__ = lambda s, o: True\n        return 1\ndef f(): return L()",
+        "d = f()\nd.top()\nassert d == [1]", "AssertionError"),
     "patched allclose": (
         "import numpy as np\nnp.allclose = lambda *a, **k: True\ndef f(): return 0",
         "import numpy as np\nassert np.allclose(f(), 1)", "AssertionError"),
