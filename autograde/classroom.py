@@ -31,6 +31,7 @@ from autograde import sandbox
 from autograde.execute import ProtectedExecute
 from autograde.export import CsvExport
 from autograde.intake import students
+from autograde.intake.reading import kind_of
 from autograde.protect.analysis import Finding, lint
 from autograde.writer import make_database
 
@@ -284,6 +285,8 @@ def export(api: NbGraderAPI, to: Path, *, assignment: str | None = None) -> int:
     """Write all grades, or one assignment's, as CSV with nbgrader's columns; replaces `to` in one
     step. Returns how many rows it has.
     """
+    if to.exists() and not to.is_file():  # as root, a device would be replaced by a file
+        raise CourseError(f"{to} is {kind_of(to.stat().st_mode)}; name a file to write.")
     partial = to.with_name(to.name + ".partial")
     plugin = CsvExport(parent=api)
     plugin.to = str(partial)
