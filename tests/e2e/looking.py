@@ -20,8 +20,10 @@ from dashboards.launch import port_is_free
 LIMIT = 300.0  # seconds
 PICTURES = Path(__file__).parent.parent.parent / "artifacts" / "screenshots"
 
-# The data of a page's charts, each as JSON.
-CHARTS = "[...document.querySelectorAll('.js-plotly-plot')].map(one => JSON.stringify(one.data))"
+# What a page's charts show, each as JSON: their titles, and their data without what Plotly adds as it
+# draws them.
+CHARTS = """[...document.querySelectorAll('.js-plotly-plot')].map(one => JSON.stringify(
+    [one.layout.title?.text, one.data], (key, value) => key === '_inputArray' ? undefined : value))"""
 
 # Streamlit has run the script, every chart is drawn, and nothing changed for four looks.
 STILL = """() => {
@@ -67,17 +69,32 @@ def becomes(
     """Wait until what a script finds on the page is right: a page is drawn in steps."""
     deadline = time.monotonic() + limit
     while not right(found := page.evaluate(script)):
-        assert time.monotonic() < deadline, f"{script} stayed {found!r}"
+        assert time.monotonic() < deadline, f"{script} stayed {found!r:.1000}"
         page.wait_for_timeout(100)
 
 
 def press(page: Page, slider: str, key: str) -> None:
-    """Move a dashboard's slider by the keyboard, and wait until a chart's data have changed."""
+    """Move a dashboard's slider by the keyboard, and wait until a chart's data have changed.
+
+    The slider itself moves at once. Where it does not, the page put another in its place between
+    the focus and the key, and the key is pressed again, as a person would.
+    """
     before = page.evaluate(CHARTS)
-    page.get_by_role("slider", name=slider).first.focus()
-    page.keyboard.press(key)
-    becomes(page, CHARTS, lambda charts: charts != before)
+    thumb = page.get_by_role("slider", name=slider).first
+    stood = thumb.input_value()
+    for _ in range(5):
+        thumb.press(key)
+        if (moved := thumb.input_value()) != stood:
+            break
+        settle(page)
+    assert moved != stood, f"{slider} stayed at {stood}"
+    try:
+        becomes(page, CHARTS, lambda charts: charts != before)
+    except AssertionError:
+        now = thumb.input_value()
+        pytest.fail(f"No chart changed with {slider}: {stood}, {moved} and now {now}; {page.url}")
     settle(page)
+    assert page.evaluate(CHARTS) != before, f"{slider} changed a chart for a moment only"
 
 
 def wrong(page: Page) -> list[str]:
