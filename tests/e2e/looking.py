@@ -20,10 +20,11 @@ from dashboards.launch import port_is_free
 LIMIT = 300.0  # seconds
 PICTURES = Path(__file__).parent.parent.parent / "artifacts" / "screenshots"
 
-# What a page's charts show, each as JSON: their titles, and their data without what Plotly adds as it
-# draws them.
+# What a page's charts show, each as JSON: their titles, and their data without what Plotly adds as
+# it draws them.
 CHARTS = """[...document.querySelectorAll('.js-plotly-plot')].map(one => JSON.stringify(
-    [one.layout.title?.text, one.data], (key, value) => key === '_inputArray' ? undefined : value))"""
+    [one.layout.title?.text, one.data],
+    (key, value) => key === '_inputArray' ? undefined : value))"""
 
 # Streamlit has run the script, every chart is drawn, and nothing changed for four looks.
 STILL = """() => {
