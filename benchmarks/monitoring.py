@@ -2,7 +2,7 @@
 what a look at a live log costs, however long the log.
 
     python benchmarks/monitoring.py                  # 1 million rows on each side, 20 columns
-    python benchmarks/monitoring.py --quick          # peers on fewer rows: under a minute
+    python benchmarks/monitoring.py --quick          # half the rows, few for the peers: a minute
     python benchmarks/monitoring.py --peers          # makes the peers' environments first
     python benchmarks/monitoring.py --large          # also 3 million rows by 1,000 columns
     python benchmarks/monitoring.py --figure x.html  # also draws how the cost grows
@@ -25,6 +25,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -42,7 +43,7 @@ from report import Figure, report
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mlsys"
 ROWS = 1_000_000
-QUICK_ROWS = 100_000  # of the peers, with --quick
+QUICK_ROWS = 20_000  # of the peers, with --quick
 
 
 def table(rows: int, seed: int, *, moved: bool) -> pd.DataFrame:
@@ -82,7 +83,7 @@ def arrays(frame: pd.DataFrame) -> list[np.ndarray]:
     ]
 
 
-def in_memory(reference: pd.DataFrame, current: pd.DataFrame) -> list[Figure]:
+def in_memory(reference: pd.DataFrame, current: pd.DataFrame, runs: int) -> list[Figure]:
     """The exact path and the profile path against the floor."""
     from mlsys.monitoring import judge, measure_tables, profile
 
@@ -97,7 +98,7 @@ def in_memory(reference: pd.DataFrame, current: pd.DataFrame) -> list[Figure]:
         lambda: measure_tables(reference, current),
         lambda: measure_tables(stored, current),
     )
-    floor, exact, binned = in_turn(acts, 5)
+    floor, exact, binned = in_turn(acts, runs)
     found = judge(reference, current).drifted, judge(stored, current).drifted
     return [
         Figure("compile_seconds", compiling, note="once a machine, then read from the cache"),
@@ -111,7 +112,7 @@ def in_memory(reference: pd.DataFrame, current: pd.DataFrame) -> list[Figure]:
     ]
 
 
-def from_parquet(reference: pd.DataFrame, folder: Path) -> list[Figure]:
+def from_parquet(reference: pd.DataFrame, folder: Path, runs: int) -> list[Figure]:
     """Parquet to verdict against reading the same file and dropping it."""
     from mlsys.monitoring import judge, profile
     from mlsys.monitoring.sources import ROWS as BATCH
@@ -124,7 +125,7 @@ def from_parquet(reference: pd.DataFrame, folder: Path) -> list[Figure]:
             for _ in file.iter_batches(batch_size=BATCH):
                 pass
 
-    bare, ours = in_turn([scan, lambda: judge(stored, path)], 7)
+    bare, ours = in_turn([scan, lambda: judge(stored, path)], runs)
     note = f"{ours:.2f} s against {bare:.2f} s of CPU, zstd"
     return [Figure("parquet_over_scan", ours / bare, 1.5, at_most=True, note=note)]
 
@@ -160,43 +161,64 @@ def live(seconds: float) -> list[Figure]:
 def peers(folder: Path, rows: int, limit: float, *, make: bool) -> list[Figure]:
     """How many times our CPU each peer takes for the same files, within `limit` seconds.
 
-    On fewer rows than `ROWS`, what does not grow with the rows weighs more: no goal then.
+    They load their libraries side by side, and are measured one after the other. On fewer rows
+    than `ROWS`, what does not grow with the rows weighs more: no goal then.
     """
     from mlsys.monitoring import measure_tables
 
     paths = [folder / f"peers_{side}.parquet" for side in ("reference", "current")]
     sides = [pd.read_parquet(path) for path in paths]
+    script = Path(__file__).with_name("monitoring_peers.py")
+    python = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+    started: dict[str, subprocess.Popen[str]] = {}
     made = []
-    for name, goal in GOALS.items():
-        key, of = f"{name}_over_exact", f"{rows:,} rows a side"
-        python = (
-            CACHE / "peers" / name / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        )
-        if make and not python.exists():
-            _environment(name, python)
-        if not python.exists():
-            made.append(Figure(key, None, goal, note="not measured: run with --peers once"))
-            continue
-        script = Path(__file__).with_name("monitoring_peers.py")
-        try:
-            done = subprocess.run(
-                [python, script, name, *paths], capture_output=True, text=True, timeout=limit,
-                check=True,
-            )  # fmt: skip
-            cpu = json.loads(done.stdout.splitlines()[-1])["cpu"]
-        except subprocess.TimeoutExpired:
-            made.append(Figure(key, None, goal, note=f"not measured: over {limit:.0f} s, {of}"))
-        except (subprocess.SubprocessError, ValueError, IndexError, KeyError) as error:
-            told = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
-            made.append(Figure(key, None, goal, note=f"not measured: {told[-1][:100]}"))
-        else:
+    try:
+        for name in GOALS:
+            own = CACHE / "peers" / name / python
+            if make and not own.exists():
+                _environment(name, own)
+            if own.exists():
+                with (folder / f"{name}.log").open("w") as log:
+                    started[name] = subprocess.Popen(
+                        [own, script, name, *paths], text=True, stderr=log,
+                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    )  # fmt: skip
+        ready = {name: _line(one, limit) for name, one in started.items()}
+        for name, goal in GOALS.items():
+            key, of = f"{name}_over_exact", f"{rows:,} rows a side"
+            if name not in started:
+                made.append(Figure(key, None, goal, note="not measured: run with --peers once"))
+                continue
+            try:
+                if ready[name]:
+                    print(file=started[name].stdin, flush=True)
+                cpu = json.loads(_line(started[name], limit))["cpu"]
+            except (OSError, ValueError, KeyError):
+                told = (folder / f"{name}.log").read_text().strip().splitlines()
+                why = told[-1][:100] if told else f"over {limit:.0f} s"
+                made.append(Figure(key, None, goal, note=f"not measured: {why}, {of}"))
+                continue
             # Beside each peer, so that both see the same machine.
             (ours,) = in_turn([lambda: measure_tables(*sides)], 3)
             note = f"{cpu:.1f} s of CPU against {ours:.3f} s, {of}"
             if rows < ROWS:
                 note += f"; the goal, {goal} times, is for {ROWS:,}"
             made.append(Figure(key, cpu / ours, goal if rows == ROWS else None, note=note))
+    finally:
+        for one in started.values():
+            one.kill()
+            one.wait()
     return made
+
+
+def _line(process: subprocess.Popen[str], seconds: float) -> str:
+    """What a process says next; nothing, and its end, if that takes longer."""
+    overdue = threading.Timer(seconds, process.kill)
+    overdue.start()
+    try:
+        return process.stdout.readline()
+    finally:
+        overdue.cancel()
 
 
 def _environment(name: str, python: Path) -> None:
@@ -215,17 +237,18 @@ def main() -> int:
     parser.add_argument("--large", action="store_true", help="3 million rows by 1,000 columns too")
     parser.add_argument("--figure", type=Path, help="where to draw how the cost grows, .html")
     chosen = parser.parse_args()
-    reference, current = table(ROWS, 1, moved=False), table(ROWS, 2, moved=True)
+    size = ROWS // 2 if chosen.quick else ROWS
+    reference, current = table(size, 1, moved=False), table(size, 2, moved=True)
     rows, limit = (QUICK_ROWS, 60) if chosen.quick else (ROWS, 900)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         current.to_parquet(folder / "current.parquet", compression="zstd")
         reference.head(rows).to_parquet(folder / "peers_reference.parquet")
         current.head(rows).to_parquet(folder / "peers_current.parquet")
-        figures = in_memory(reference, current)
-        figures += from_parquet(reference, folder)
+        figures = in_memory(reference, current, 3 if chosen.quick else 5)
+        figures += from_parquet(reference, folder, 3 if chosen.quick else 7)
         del reference, current
-        measured = growth(2 if chosen.quick else 5)
+        measured = growth(3 if chosen.quick else 5)
         figures += growth_figures(measured)
         figures += live(1 if chosen.quick else 3)
         figures += watching(2_500) if chosen.quick else watching()

@@ -3,8 +3,9 @@ own, because none installs beside the workbook's (evidently and NannyML need plo
 
     PEER_PYTHON benchmarks/monitoring_peers.py NAME REFERENCE.parquet CURRENT.parquet
 
-prints one line of JSON: {"peer": ..., "cpu": seconds, "columns": n}. This file is run by
-`benchmarks/monitoring.py --peers` and imports nothing of ours.
+prints `ready` once it has imported and tried its library, waits for a line, and prints one line of
+JSON: {"peer": ..., "cpu": seconds, "columns": n}. This file is run by `benchmarks/monitoring.py`
+and imports nothing of ours.
 """
 
 import json
@@ -56,6 +57,8 @@ if __name__ == "__main__":
     reference, current = (pd.read_parquet(path) for path in paths)
     run = {"evidently": evidently, "nannyml": nannyml, "whylogs": whylogs}[name]
     run(reference.head(2000), current.head(2000))  # imports and first-call work are not counted
+    print("ready", flush=True)
+    sys.stdin.readline()
     begin = time.process_time()
     run(reference, current)
     spent = time.process_time() - begin
