@@ -54,11 +54,14 @@ class Tail:
         Take them all, or begin with a new `Tail`; so too after LogReplaced, which says that the log
         is not the one that was read.
         """
-        if self._segments and self._born != self._birth():
+        born = self._birth()
+        if self._segments and self._born != born:
             raise self._replaced()
-        self._born = self._birth()
         logs = {sequence(path): path for path in self.log.segments()}
         parts = self._parts()  # after the segments: what is no segment any more is Parquet by now
+        if (born is None and self._birth()) or (not logs and self.log.segments()):
+            return  # it began during this look: all of it is for the next
+        self._born = born
         newest = max(logs or parts, default=0)
         for number, read in self._segments.items():
             if number not in logs and not self._is_there(read, parts.get(number, [])):

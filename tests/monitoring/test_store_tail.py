@@ -65,6 +65,24 @@ def test_a_reader_follows_a_writer_that_compacts(tmp_path):
     assert not failures and read == list(range(4_000))
 
 
+@pytest.mark.parametrize("asked", ["segments", "files"])
+def test_a_log_may_begin_while_it_is_looked_at(tmp_path, monkeypatch, asked):
+    tail, listed = Tail(Log(tmp_path / "log")), getattr(Log, asked)
+
+    def list_late(log):
+        if not tmp_path.joinpath("log").exists():
+            with Writer(tmp_path / "log", segment_bytes=4_000, durable=False) as writer:
+                for first in range(0, 400, 20):
+                    writer.append(batch(first, 20))
+        found = listed(log)
+        return found[:1] if asked == "files" else found  # as of a writer that goes on writing
+
+    monkeypatch.setattr(Log, asked, list_late)
+    read = ids(tail)
+    monkeypatch.undo()
+    assert read + ids(tail) + ids(tail) == list(range(400))
+
+
 def test_a_torn_frame_is_read_when_it_is_whole(tmp_path):
     with Writer(tmp_path, durable=False) as writer:
         writer.append(batch(0, 5))
