@@ -32,6 +32,7 @@ from nbgrader.preprocessors import SaveCells
 from sqlalchemy.orm import Session
 
 from autograde import ledger
+from autograde.intake.cells import old_names
 
 _heard: list[list[str]] = []
 _BY_HAND = ("manual_score", "extra_credit", "manual_comment")
@@ -249,11 +250,8 @@ def _declared(nb: NotebookNode) -> dict[str, str]:
     """Old names that the source itself states: `"autograde": {"formerly": "old"}`."""
     found = {}
     for cell in nb.cells:
-        said = cell.metadata.get("autograde", {}).get("formerly", ())
-        name = cell.metadata.get("nbgrader", {}).get("grade_id")
-        for old in [said] if isinstance(said, str) else said:
-            if name:
-                found[old] = name
+        if name := cell.metadata.get("nbgrader", {}).get("grade_id"):
+            found |= dict.fromkeys(old_names(cell.metadata), name)
     return found
 
 

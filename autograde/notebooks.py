@@ -18,6 +18,7 @@ from nbgrader.utils import is_grade, is_solution, is_task
 
 from autograde import changed
 from autograde.changed import Cell
+from autograde.intake.cells import old_names
 
 
 class ChangingExporter(NotebookExporter):
@@ -104,8 +105,7 @@ def _add(book: Gradebook, entry: Assignment, name: str, nb: NotebookNode, path: 
 
 def _declared(source: Mapping[str, NotebookNode]) -> dict[str, str]:
     """Old names that the source itself states: `"autograde": {"formerly": "old"}`."""
-    found = {name: nb.metadata.get("autograde", {}).get("formerly") for name, nb in source.items()}
-    return {old: name for name, old in found.items() if old}
+    return {old: name for name, nb in source.items() for old in old_names(nb.metadata)}
 
 
 def _look_of_graded(notebook: Notebook) -> Cell:

@@ -126,8 +126,8 @@ def latency(seen: Traffic) -> str:
     if not seen.asked.windows()["measured"].any():
         return f"Latency is not shown: {seen.unmeasured}."
     return (
-        "Latency runs from a request's headers to its scores, by the service's own clock, before "
-        "the log's disk; a prediction took as long as its request."
+        "Latency is the log's column took_ms. This course's service measures it from a request's "
+        "headers to its scores, before the log's disk; a prediction took as long as its request."
     )
 
 

@@ -95,7 +95,7 @@ def _rebuilt(reference: pd.DataFrame, current: pd.DataFrame) -> str:
         found = pca_reconstruction(*sides)
     except MonitoringError:
         return ""
-    if found.p_value >= ALPHA:
+    if found.p_value >= ALPHA or found.current <= found.reference:
         return "Linear relations of the numbers still hold: it is something less simple."
     return (
         "Linear relations of the numbers broke: rebuilt from those of the reference, a row is off "

@@ -161,9 +161,10 @@ def _part(
     }
     rich = budget.is_rich(seen.source)
     if cell.cell_type == "markdown":
-        body = safe.preformatted(seen.source, "prose")
         if rich:
             body = safe.markdown(seen.source, cell.get("attachments"))
+        else:
+            body = safe.preformatted(seen.source, "prose")
         return Part(anchor, "prose", budget.fitting(body), **common)
     if cell.cell_type != "code":
         return Part(anchor, "raw", budget.fitting(safe.preformatted(seen.source)), **common)

@@ -74,7 +74,9 @@ def open_zip(source: Path | bytes, name: str) -> Iterator[zipfile.ZipFile]:
         try:
             archive = zipfile.ZipFile(file)
         except BundleError:
-            raise BundleError(f"{shown(name)} holds over {MOST_ENTRIES:,} files.") from None
+            raise BundleError(
+                f"{shown(name)} has too long a list of files; {MOST_ENTRIES:,} is the limit."
+            ) from None
         except (*_DAMAGE, OverflowError):
             raise BundleError(f"{shown(name)} is not a zip archive, or a damaged one.") from None
         file.most = sys.maxsize

@@ -43,6 +43,12 @@ def grade_id(metadata: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
+def old_names(metadata: Mapping[str, Any]) -> list[str]:
+    """What a cell or a notebook was called before, as the instructor says: a name, or several."""
+    said = metadata.get("autograde", {}).get("formerly", ())
+    return [said] if isinstance(said, str) else list(said)
+
+
 def released_cells(released: NotebookNode) -> dict[str, NotebookNode]:
     """The assignment's cells by name, in their order."""
     return {name: cell for cell in released.cells if (name := grade_id(cell.metadata))}
@@ -104,8 +110,7 @@ def _with_new_names(
     here = {grade_id(cell.metadata) for cell in cells}
     formerly = {}
     for name, ours in known.items():
-        said = ours.metadata.get("autograde", {}).get("formerly", ())
-        for old in [said] if isinstance(said, str) else said:
+        for old in old_names(ours.metadata):
             if name not in here and old not in known:
                 formerly[old] = name
     kept, renamed = [], []

@@ -15,7 +15,7 @@ from typing import Any
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
-from autograde.intake.cells import blank, grade_id, mend, released_cells
+from autograde.intake.cells import blank, grade_id, mend, old_names, released_cells
 from autograde.intake.names import is_notebook, match, shown
 from autograde.intake.reading import Read, Unusable, kind_of, read_bytes, read_notebook
 
@@ -249,7 +249,7 @@ def _under_old_names(
     here: list[str], released: NotebookNode, notebooks: Sequence[str]
 ) -> list[str]:
     """Files named as the notebook was before its assignment was changed."""
-    old = set(released.metadata.get("autograde", {}).get("formerly", ())) - set(notebooks)
+    old = set(old_names(released.metadata)) - set(notebooks)
     return [file for files in match(here, old).values() for file in files]
 
 

@@ -44,15 +44,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Read:
-    """A notebook's cells, its own metadata, and what had to be mended to read it; `minor` is its
-    format's, if that is 4.
+    """A notebook's file name, its cells, its own metadata, and what had to be mended to read it;
+    `minor` is its format's, if that is 4.
     """
 
+    name: str
     cells: list[Cell]
     metadata: dict[str, Any]
-    repairs: tuple[str, ...] = ()
-    minor: int | None = None
-    name: str = "The notebook"
+    repairs: tuple[str, ...]
+    minor: int | None
 
 
 # What is not built yet is a slice of the file: a list of short strings takes twelve times its
@@ -286,7 +286,7 @@ def _read(raw: _Raw, name: str, repairs: list[str]) -> Read:
     if any("\r" in cell.source for cell in done):
         repairs.append(f"{name} had Windows line ends in its cells; they were made plain.")
         done = [_with_plain_ends(cell) for cell in done]
-    return Read(done, metadata, tuple(repairs), minor, name)
+    return Read(name, done, metadata, tuple(repairs), minor)
 
 
 def _with_plain_ends(cell: Cell) -> Cell:

@@ -260,7 +260,7 @@ class Child:
             "name": kind.__name__,
             "module": str(kind.__module__),
             "doc": kind.__doc__ if isinstance(kind.__doc__, str) else None,
-            "mro": [[str(b.__module__), b.__qualname__] for b in kind.__mro__],
+            "mro": errors.ancestry(kind),
             "bases": [self.hold(b) for b in kind.__mro__[1:-1] if b.__module__ == "__main__"],
             "special": sorted(special - _PASSIVE),
             "plain": plain,  # of those, what a list, dict, str or number does by itself

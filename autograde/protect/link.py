@@ -151,14 +151,10 @@ class Link:
             try:
                 self.wire.send(self.write([number, operation, *parts]), deadline)
                 return self._wait(number, deadline, may_end=operation == "next")
-            except Overdue:
+            except (Overdue, Stopped):
                 self.hung = True
-                self.lent.clear()
+                self.lent.clear()  # perhaps it was not sent
                 raise Stopped("a call of the student's code did not end") from None
-            except Stopped:
-                self.hung = True
-                self.lent.clear()
-                raise
             except Closed as error:
                 self.lost = f"the student's process ended: {error}"
                 raise Lost(self.lost) from None

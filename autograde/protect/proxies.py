@@ -29,7 +29,6 @@ _ARITHMETIC = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor",
     "lshift", "rshift", "divmod",
 )  # fmt: skip
-_IN_PLACE = {f"i{name}" for name in _ARITHMETIC}
 BINARY = {f"__{n}__" for n in _COMPARE} | {
     f"__{side}{name}__" for name in _ARITHMETIC for side in ("", "r", "i")
 }
@@ -343,7 +342,7 @@ def make_class(link: Any, number: int, about: dict[str, Any], claim: type | None
         "_class_number": number,
         "_methods": frozenset(map(str, about["methods"])),
         "_special": special,
-        "_plain": {n for n in map(str, about["plain"]) if n in BINARY and n[2:-2] not in _IN_PLACE},
+        "_plain": {n for n in map(str, about["plain"]) if n in BINARY and n[2] != "i"},
         "__annotations__": about["notes"],
         "__dataclass_fields__": {n: _field(n) for n in map(str, about["fields"])},
         "__module__": "__main__",

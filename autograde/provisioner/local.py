@@ -36,13 +36,8 @@ _START = (
 _CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
 _PORTS = range(49201, 49206)  # in a network of its own any port is free
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")
-# Where Debian keeps what R and Java need to start, and where programs look how much is theirs.
-_SETTINGS = (
-    "/etc/R",
-    *map(str, Path("/etc").glob("java-*")),
-    "/sys/fs/cgroup",
-    "/sys/devices/system/cpu",
-)
+# Where Debian keeps what R and Java need to start.
+_SETTINGS = ("/etc/R", *map(str, Path("/etc").glob("java-*")))
 # V8, Java and Go reserve far more addresses than they will use. On Linux the guard bounds what is
 # written to, for each process and for all together.
 _ADDRESSES = 1 << 47 if sys.platform == "linux" else 0

@@ -59,7 +59,7 @@ def to_webhook(
     `Idempotency-Key` lets the other side drop a notice that it got twice.
     """
     if not url.startswith(("http://", "https://")):
-        raise MonitoringError(f"A webhook's address begins with http:// or https://: {url!r}.")
+        raise MonitoringError("This webhook's address does not begin with http:// or https://.")
     address = _address(url)
 
     def deliver(notice: Notice) -> None:

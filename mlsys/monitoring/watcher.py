@@ -1,10 +1,10 @@
 """An eye on a log that grows: each look reads what is new and judges the windows that it changes.
 
 A `Watcher` says at every look what `watch.watch` would say of the whole log, at the cost of what
-was written since the look before and of the newest window. It keeps a summary of each window, the
-rows of the newest three, and what `label_index` needs to find a late label its prediction. A log in
-another's place, a log whose oldest days are gone, and a row that comes later than those three
-windows are noticed: then all is read again.
+was written since the look before, of the newest window, and of a row for each window. It keeps a
+summary of each window, the rows of the newest three, and what `label_index` needs to find a late
+label its prediction. A log in another's place, a log whose oldest days are gone, and a row that
+comes later than those three windows are noticed: then all is read again.
 """
 
 from collections import defaultdict

@@ -56,7 +56,7 @@ def test_a_port_that_takes_calls_and_says_nothing_is_one_sentence(monkeypatch):
             ClusterPool(address, print)
 
 
-def test_a_scheduler_that_goes_does_not_keep_the_class_waiting_at_its_end():
+def test_a_scheduler_that_goes_does_not_fail_the_class_at_its_end():
     with LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
     ) as cluster:

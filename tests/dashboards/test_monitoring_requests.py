@@ -36,7 +36,7 @@ def test_the_newest_full_window_is_said_in_a_sentence(rows):
     assert page.sentence(seen) == (
         "Newest full 10 seconds: 31 predictions/s, p99 4 ms, 13% spam, version 2 since 14:05."
     )
-    assert page.latency(seen).startswith("Latency runs from a request's headers to its scores")
+    assert page.latency(seen).startswith("Latency is the log's column took_ms.")
     assert "Versions: 1 from 02 March 14:00; 2 from 02 March 14:05." in page.alt(seen)
 
 

@@ -200,7 +200,7 @@ def test_the_grafana_dashboard_asks_only_for_what_the_page_shows():
 
 
 def test_a_webhook_needs_a_web_address():
-    with pytest.raises(MonitoringError, match="ftp"):
+    with pytest.raises(MonitoringError, match="does not begin with http"):
         delivery.to_webhook("ftp://x")
     with pytest.raises(MonitoringError, match="Invalid port"):
         delivery.to_webhook("http://x:y/hook")

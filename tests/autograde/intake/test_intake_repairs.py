@@ -129,6 +129,18 @@ def test_the_format_that_was_handed_out_is_no_repair(submitted, take_in):
     assert done.repairs == ()
 
 
+@pytest.mark.parametrize("formerly", ["homework-one", ["older", "homework-one"]])
+def test_a_notebook_under_the_name_that_it_had_before_is_found(formerly, submitted, take_in):
+    released = notebook()
+    released["metadata"]["autograde"] = {"formerly": formerly}
+    write(submitted.parents[2] / "release" / "hw1.ipynb", released)
+    write(submitted / "homework-one.ipynb", solved())
+    write(submitted / "h.ipynb", notebook())
+    done, read, _ = take_in()
+    assert kept(read)
+    assert "homework-one.ipynb was taken for hw1.ipynb." in done.repairs
+
+
 def test_format_3_is_brought_to_format_4(submitted, take_in):
     cells = []
     for one in solved()["cells"]:
